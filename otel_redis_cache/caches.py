@@ -1,0 +1,174 @@
+"""Which named cache a key belongs to.
+
+The cache name is the only text made from a key that leaves the process by default, so an
+automatic name must look like a word that a programmer chose, not like somebody's identifier.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import re
+import threading
+from collections.abc import Callable
+
+from otel_redis_cache.conventions import DEFAULT_CACHE, OTHER_CACHE
+from otel_redis_cache.settings import Settings
+
+MAX_KEY_TEXT = 1_024
+"""Characters of a key that are looked at; what stands behind them never decides its name."""
+
+MAX_REMEMBERED = 1_024
+"""First parts whose name is remembered."""
+
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{1,39}\Z")
+_DIGIT = re.compile(r"[0-9]")
+_HEXADECIMAL = re.compile(r"[0-9A-Fa-f]{8}")
+_DJANGO_VERSION = re.compile(r":\d{1,9}:")
+_PLACEHOLDER = re.compile(r"\{[A-Za-z_][A-Za-z0-9_]*\}|\*+|\?")
+
+
+class AutomaticNames:
+    """The names found so far, of which a process has a bounded number."""
+
+    def __init__(self) -> None:
+        """Start with none."""
+        self.names: set[str] = set()
+        self._lock = threading.Lock()
+
+    def admit(self, name: str, at_most: int) -> bool:
+        """Whether this name is one of the first ones."""
+        with self._lock:
+            if name not in self.names and len(self.names) < at_most:
+                self.names.add(name)
+            return name in self.names
+
+    def renew_lock(self) -> None:
+        """In a forked child, where another thread may have held the lock."""
+        self._lock = threading.Lock()
+
+
+class Caches:
+    """Names keys by the user's rules, else by their first part."""
+
+    def __init__(
+        self, settings: Settings, known: AutomaticNames, overflowed: Callable[[], None]
+    ) -> None:
+        """Compile the rules; ``overflowed`` is called for each key that a bound turns away."""
+        self._delimiter = settings.key_delimiter
+        self._rules = [
+            (compile_pattern(pattern, self._delimiter), name, pattern)
+            for name, pattern in settings.caches
+        ]
+        self._automatic = settings.names_automatically
+        self._at_most = settings.max_auto_caches
+        self._known = known
+        self._overflowed = overflowed
+        self._remembered: dict[str, str] = {}
+
+    def name_of(self, key: object) -> str | None:
+        """The cache of this key; None where a rule says that it is no cache."""
+        text = key if type(key) is str else key_text(key)
+        if self._rules:
+            shown = text[:MAX_KEY_TEXT]
+            for pattern, name, _ in self._rules:
+                if pattern(shown):
+                    return None if name == "-" else name
+        if not self._automatic:
+            return DEFAULT_CACHE
+        return self._automatic_name(text)
+
+    def template_of(self, key: object) -> str:
+        """The key with what may identify somebody taken out: ``user:{}``."""
+        text = key_text(key)[:MAX_KEY_TEXT]
+        for pattern, _, template in self._rules:
+            if pattern(text):
+                return _PLACEHOLDER.sub("{}", template)
+        first, *others = text.split(self._delimiter)
+        head = first if word(first) else "{}"
+        return self._delimiter.join([head, *["{}"] * len(others)][:8])
+
+    def _automatic_name(self, text: str) -> str:
+        first = first_part(text, self._delimiter)
+        if first is None:
+            return DEFAULT_CACHE
+        name = self._remembered.get(first)
+        if name is None:
+            if not word(first):
+                return DEFAULT_CACHE
+            if not self._known.admit(first, self._at_most):
+                self._overflowed()
+                return OTHER_CACHE
+            if len(self._remembered) < MAX_REMEMBERED:
+                self._remembered[first] = first
+            name = first
+        return name
+
+
+def first_part(text: str, delimiter: str) -> str | None:
+    """What stands before the first delimiter, without a framework's prefix or a hash tag's braces.
+
+    Django writes ``:1:key`` (its prefix, empty by default, and a version) before every key.
+    """
+    if text[:1] == delimiter and (version := _DJANGO_VERSION.match(text)):
+        text = text[version.end() :]
+    end = text.find(delimiter, 0, 64)
+    if end < 0:
+        return None
+    first = text[:end]
+    if "{" in first or "}" in first:
+        first = first.replace("{", "").replace("}", "")
+    return first
+
+
+def word(part: str) -> bool:
+    """Whether a part of a key looks like a name, and not like an identifier."""
+    return (
+        _NAME.match(part) is not None
+        and len(_DIGIT.findall(part)) <= 3
+        and _HEXADECIMAL.search(part) is None
+    )
+
+
+def key_text(key: object) -> str:
+    """A key as text, at most as much of it as is looked at."""
+    if isinstance(key, str):
+        return key
+    if isinstance(key, memoryview):
+        key = key[:MAX_KEY_TEXT].tobytes()
+    if isinstance(key, bytes | bytearray):
+        return bytes(key[:MAX_KEY_TEXT]).decode("utf-8", "replace")
+    if isinstance(key, int | float):
+        return repr(key)
+    return ""
+
+
+def hash_key(key: object, secret: str) -> str:
+    """A keyed hash, so that only who knows the secret can tell which key it was."""
+    digest = hmac.new(secret.encode(), key_text(key).encode("utf-8", "replace"), hashlib.sha256)
+    return digest.hexdigest()[:32]
+
+
+def compile_pattern(pattern: str, delimiter: str) -> Callable[[str], object]:
+    """A matcher for one rule, which takes time in proportion to the key whatever the pattern.
+
+    Each piece of text after a ``*`` is matched once, at the first place where it fits, as
+    :func:`fnmatch.translate` does it: a look-ahead that is captured is not tried again.
+    """
+    pieces: list[str] = [""]
+    position = 0
+    for found in _PLACEHOLDER.finditer(pattern):
+        pieces[-1] += re.escape(pattern[position : found.start()])
+        position = found.end()
+        mark = found.group()
+        if mark.startswith("*"):
+            pieces.append("")
+        else:
+            pieces[-1] += "." if mark == "?" else f"(?:(?!{re.escape(delimiter)}).)+"
+    pieces[-1] += re.escape(pattern[position:])
+    first, *rest = pieces
+    if not rest:
+        return re.compile(first, re.DOTALL).fullmatch
+    *middle, last = rest
+    held = "".join(f"(?=(?P<p{i}>.*?{piece}))(?P=p{i})" for i, piece in enumerate(middle))
+    return re.compile(f"{first}{held}.*{last}", re.DOTALL).fullmatch

@@ -1,0 +1,211 @@
+"""The only file that knows the insides of redis-py and valkey-py.
+
+What it relies on is held by tests against the oldest and the newest supported client.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+import threading
+import weakref
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, cast
+
+from otel_redis_cache.conventions import OTHER_ERROR, REDIS, VALKEY
+from otel_redis_cache.facts import Failure, Target
+
+DEFAULT_PORT = 6379
+
+PREFIXES = frozenset(
+    {
+        *("ASK", "BUSY", "BUSYGROUP", "BUSYKEY", "CLUSTERDOWN", "CROSSSLOT", "DENIED"),
+        *("ERR", "EXECABORT", "INPROG", "INVALIDOBJ", "IOERR", "LOADING", "MASTERDOWN"),
+        *("MISCONF", "MOVED", "NOAUTH", "NOGOODSLAVE", "NOGROUP", "NOMASTERLINK", "NOPERM"),
+        *("NOPROTO", "NOQUORUM", "NOREPLICAS", "NOSCRIPT", "NOTBUSY", "NOTREADY", "OOM"),
+        *("READONLY", "TRYAGAIN", "UNBLOCKED", "UNKILLABLE", "WRONGPASS", "WRONGTYPE"),
+    }
+)
+"""Error prefixes of Redis and Valkey that ``db.response.status_code`` may carry."""
+
+_PREFIX_OF_CLASS = {
+    "AskError": "ASK",
+    "AuthenticationError": "ERR",
+    "AuthorizationError": "NOPERM",
+    "BusyLoadingError": "LOADING",
+    "ClusterCrossSlotError": "CROSSSLOT",
+    "ClusterDownError": "CLUSTERDOWN",
+    "ExecAbortError": "EXECABORT",
+    "MasterDownError": "MASTERDOWN",
+    "MaxConnectionsError": None,
+    "MovedError": "MOVED",
+    "NoPermissionError": "NOPERM",
+    "NoScriptError": "NOSCRIPT",
+    "OutOfMemoryError": "OOM",
+    "ReadOnlyError": "READONLY",
+    "ResponseError": "ERR",
+    "TryAgainError": "TRYAGAIN",
+}
+"""Exceptions that stand for an answer of the server, where their text lost its prefix."""
+
+_MAX_CLIENTS = "max number of clients reached"
+_PIPELINE_ERROR = re.compile(
+    r"Command # (\d+) \(.*\) of pipeline caused error: \(?['\"]?", re.DOTALL
+)
+_FIRST_WORD = re.compile(r"-?([A-Z][A-Z0-9_]*)(?: |$)")
+
+
+def failure_of(error: BaseException) -> Failure:
+    """Why a call failed: the server's error prefix, or the exception where no server answered."""
+    kind = type(error)
+    lineage = [base.__name__ for base in kind.__mro__]
+    prefix = next((_PREFIX_OF_CLASS[name] for name in lineage if name in _PREFIX_OF_CLASS), None)
+    text = _server_text(error)
+    given = getattr(error, "status_code", None)
+    if _MAX_CLIENTS in text[:64]:
+        return Failure("MAXCLIENTS", "ERR")
+    if prefix is None and not isinstance(given, str):
+        module = "" if kind.__module__ == "builtins" else f"{kind.__module__}."
+        return Failure(f"{module}{kind.__qualname__}")
+    if not isinstance(given, str):
+        found = _FIRST_WORD.match(text)
+        given = found.group(1) if found else prefix or "ERR"
+    status = given if given in PREFIXES else OTHER_ERROR
+    telling = status == "ERR" and kind.__name__ not in ("ResponseError", "RedisError")
+    return Failure(kind.__name__ if telling else status, status)
+
+
+def refused(error: BaseException) -> bool:
+    """Whether the client refused to send the call, so that nothing was asked for."""
+    names = {base.__name__ for base in type(error).__mro__}
+    return bool(names & {"DataError", "UnicodeEncodeError"}) or watch_failed(error)
+
+
+def watch_failed(error: BaseException) -> bool:
+    """Whether a watched key changed: the normal outcome of an optimistic lock, no error."""
+    return any(base.__name__ == "WatchError" for base in type(error).__mro__)
+
+
+def failed_index(error: BaseException) -> int | None:
+    """Which command of a batch (from 0) an exception is about, as the client wrote into it."""
+    found = _PIPELINE_ERROR.match(_text(error))
+    return int(found.group(1)) - 1 if found else None
+
+
+def _server_text(error: BaseException) -> str:
+    text = _text(error)
+    found = _PIPELINE_ERROR.match(text)
+    return text[found.end() :] if found else text
+
+
+def _text(error: BaseException) -> str:
+    first: object = error.args[0] if error.args else ""
+    return first if isinstance(first, str) else ""
+
+
+def queued(pipeline: Any) -> list[Sequence[object]]:
+    """The commands that a pipeline will send, each as its arguments."""
+    return [args for args, _ in pipeline.command_stack]
+
+
+def is_transaction(pipeline: Any) -> bool:
+    """Whether a pipeline will send MULTI and EXEC."""
+    explicit = bool(pipeline.explicit_transaction)
+    # asyncio's Pipeline has a method `transaction` and keeps the flag elsewhere.
+    return explicit or bool(getattr(pipeline, "is_transaction", pipeline.transaction))
+
+
+def queues(client: Any) -> bool:
+    """Whether a command given to this client now waits in a pipeline."""
+    if not hasattr(client, "command_stack"):
+        return False
+    return not client.watching or bool(client.explicit_transaction)
+
+
+def sends(pipeline: Any) -> bool:
+    """Whether executing this pipeline puts anything on the wire."""
+    return bool(pipeline.command_stack) or (bool(pipeline.watching) and is_transaction(pipeline))
+
+
+def target_of(client: Any) -> Target:
+    """Where a client, or a pipeline of it, was configured to go."""
+    pool = client.connection_pool
+    target = _targets.get(pool)
+    if target is None:
+        target = _targets[pool] = _intern(client, pool)
+    return target
+
+
+def _intern(client: Any, pool: Any) -> Target:
+    system = VALKEY if _module(client).partition(".")[0] == "valkey" else REDIS
+    address, port = _configured_address(pool)
+    kwargs = cast("Mapping[str, Any]", pool.connection_kwargs)
+    facts = (system, address, port, str(kwargs.get("db") or 0))
+    with _lock:
+        target = _interned.get(facts)
+        if target is None:
+            target = _interned[facts] = Target(*facts)
+        return target
+
+
+def _configured_address(pool: Any) -> tuple[str, int | None]:
+    service = getattr(pool, "service_name", None)
+    kwargs = cast("Mapping[str, Any]", pool.connection_kwargs)
+    if service is not None:
+        return f"{','.join(_sentinels(pool))}/{service}", None
+    if (path := kwargs.get("path")) is not None:
+        return str(path), None
+    port = int(kwargs.get("port") or DEFAULT_PORT)
+    return str(kwargs.get("host") or "localhost"), None if port == DEFAULT_PORT else port
+
+
+def _sentinels(pool: Any) -> Iterable[str]:
+    for sentinel in pool.sentinel_manager.sentinels[:5]:
+        kwargs = sentinel.connection_pool.connection_kwargs
+        yield f"{kwargs.get('host', 'localhost')}:{kwargs.get('port', 26379)}"
+
+
+def _module(client: Any) -> str:
+    """The client library's module, also for an application's subclass."""
+    for base in type(client).__mro__:
+        if base.__module__.partition(".")[0] in ("redis", "valkey"):
+            return base.__module__
+    return "redis"
+
+
+def other_span_maker(client: Any) -> str | None:
+    """Another instrumentation that makes spans of this client's calls."""
+    contrib = sys.modules.get("opentelemetry.instrumentation.redis")
+    if contrib is not None and (
+        contrib.RedisInstrumentor().is_instrumented_by_opentelemetry
+        or getattr(client, "_is_instrumented_by_opentelemetry", False)
+    ):
+        return "opentelemetry-instrumentation-redis"
+    for package in ("redis", "valkey"):
+        if getattr(sys.modules.get(package), "_datadog_patch", False):
+            return "ddtrace"
+    wrapper: Any = getattr(cast("object", client), "execute_command", None)
+    while wrapper is not None:
+        if str(getattr(wrapper, "__module__", "")).startswith("sentry_sdk."):
+            return "sentry-sdk"
+        wrapper = getattr(wrapper, "__wrapped__", None)
+    return None
+
+
+def records_own_durations() -> bool:
+    """Whether redis-py's own observability records command durations."""
+    providers = sys.modules.get("redis.observability.providers")
+    config = sys.modules.get("redis.observability.config")
+    if providers is None or config is None:
+        return False
+    instance = providers.get_observability_instance()
+    if not instance.is_enabled():
+        return False
+    return bool(instance.get_provider_manager().config.metric_groups & config.MetricGroup.COMMAND)
+
+
+_targets: weakref.WeakKeyDictionary[object, Target] = weakref.WeakKeyDictionary()
+_interned: weakref.WeakValueDictionary[tuple[str, str, int | None, str], Target] = (
+    weakref.WeakValueDictionary()
+)
+_lock = threading.Lock()

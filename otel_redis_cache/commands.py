@@ -1,0 +1,135 @@
+"""What was sent: a command, its row in the table, and its text with everything secret masked."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from typing import cast
+
+from otel_redis_cache import command_table
+from otel_redis_cache.conventions import OTHER_OPERATION
+from otel_redis_cache.facts import UNKNOWN_COMMAND, Command, Rule
+from otel_redis_cache.operands import word
+
+TABLE = {rule.name: rule for rule in command_table.rows()}
+"""Every command with a row, by its upper-case name."""
+
+MAX_TEXT = 1_024
+"""Characters of ``db.query.text``, for a batch as for a command."""
+
+_CONTAINERS = frozenset(name.partition(" ")[0] for name in TABLE if " " in name)
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,31}\Z")
+_MAX_TEXTS = 2_048
+_MAX_UNKNOWN = 256
+
+
+class Commands:
+    """Recognises commands and writes them down."""
+
+    def __init__(self, extra: Iterable[str] = ()) -> None:
+        """``extra``: further names, of modules or newer servers, that metrics may carry."""
+        self._by_name = dict(TABLE)
+        for name in extra:
+            self._by_name.setdefault(name, Rule(name))
+        self._containers = _CONTAINERS | {n.partition(" ")[0] for n in self._by_name if " " in n}
+        # Single-word names by the very object that redis-py passes: no upper(), no split().
+        self._exact: dict[object, Rule] = {
+            name: rule for name, rule in self._by_name.items() if name not in self._containers
+        }
+        self._unknown: dict[str, Rule] = {}
+        self._texts: dict[tuple[str, int, tuple[str, ...]], str] = {}
+
+    def describe(self, args: Sequence[object]) -> Command:
+        """The command of these arguments, as redis-py would put them on the wire."""
+        if not args:
+            return UNKNOWN_COMMAND
+        head = args[0]
+        # The type first: other things may compare equal to a name, or not be hashable.
+        if type(head) is str and (rule := self._exact.get(head)) is not None:
+            return Command(rule, tuple(args[1:]))
+        return self._describe_slowly(head, tuple(args[1:]))
+
+    def text_of(self, command: Command) -> str:
+        """``SET ? ? EX ?``: one constant for each command, number of operands and options."""
+        shown = _words(command)
+        key = (command.rule.name, len(command.operands), shown)
+        text = self._texts.get(key)
+        if text is None:
+            parts = shown or ["?"] * min(len(command.operands), MAX_TEXT // 2)
+            text = " ".join([command.rule.name, *parts])[:MAX_TEXT]
+            if len(self._texts) >= _MAX_TEXTS:
+                self._texts.clear()
+            self._texts[key] = text
+        return text
+
+    def text_with_keys(self, command: Command, key_text: Callable[[object], str]) -> str:
+        """``SET user:1 ? EX ?``: keys shown, everything else masked."""
+        parts = list(_words(command)) or ["?"] * min(len(command.operands), MAX_TEXT // 2)
+        for position in command.rule.positions(command.operands):
+            if position >= len(parts):
+                break
+            parts[position] = key_text(command.operands[position])
+        return " ".join([command.rule.name, *parts])[:MAX_TEXT]
+
+    def _describe_slowly(self, head: object, operands: tuple[object, ...]) -> Command:
+        """Names in lower case or bytes, of two words, with operands behind a space, unknown ones."""
+        if isinstance(head, str):
+            tokens: list[object] = list(head.split())
+        elif isinstance(head, bytes | bytearray | memoryview):
+            tokens = list(bytes(cast("bytes", head)).split())
+        else:
+            return Command(UNKNOWN_COMMAND.rule, operands)
+        words = [*tokens, *operands]
+        name = word(words[0]) if words else ""
+        if name in self._containers and len(words) > 1:
+            both = self._by_name.get(f"{name} {word(words[1])}")
+            if both is not None:
+                return Command(both, tuple(words[2:]))
+        rule = self._by_name.get(name) or self._unknown_rule(name)
+        return Command(rule, tuple(words[1:]))
+
+    def _unknown_rule(self, name: str) -> Rule:
+        if not _NAME.match(name):
+            return UNKNOWN_COMMAND.rule
+        rule = self._unknown.get(name)
+        if rule is None:
+            rule = Rule(name, known=False)
+            if len(self._unknown) < _MAX_UNKNOWN:
+                self._unknown[name] = rule
+        return rule
+
+
+def operation_of(commands: Sequence[Command], *, transaction: bool) -> tuple[str, str]:
+    """``db.operation.name`` on the span and on metrics.
+
+    A batch is ``PIPELINE`` or ``MULTI``, followed by the command where all are the same one; a
+    batch of one command is that command.
+    """
+    if len(commands) == 1:
+        rule = commands[0].rule
+        return rule.name, rule.name if rule.known else OTHER_OPERATION
+    kind = "MULTI" if transaction else "PIPELINE"
+    if not commands:
+        return kind, kind
+    rule = commands[0].rule
+    if any(command.rule is not rule and command.rule.name != rule.name for command in commands):
+        return kind, kind
+    return f"{kind} {rule.name}", f"{kind} {rule.name if rule.known else OTHER_OPERATION}"
+
+
+def _words(command: Command) -> tuple[str, ...]:
+    """Operands with all but option words masked; empty where every operand is masked anyway."""
+    rule, operands = command
+    words, start = rule.words, rule.words_from
+    if not words or len(operands) <= start:
+        return ()
+    shown = ["?"] * len(operands)
+    for position in range(start, min(len(operands), MAX_TEXT // 2)):
+        option = word(operands[position])
+        if option in words:
+            shown[position] = option
+            if option == "FIELDS":
+                break
+        elif rule.leading:
+            break
+    return tuple(shown)

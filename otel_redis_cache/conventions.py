@@ -1,0 +1,226 @@
+"""Every name, unit, description and bucket that this package emits.
+
+Names that OpenTelemetry has come from `semantic conventions 1.44.0
+<https://github.com/open-telemetry/semantic-conventions/tree/v1.44.0/docs/database>`_.
+There is no convention for caches yet: the ``cache.*`` names follow .NET's
+``cache.requests{cache.name, cache.request.type}`` and Sentry's span attributes.
+Names that upstream marks "Development" are copied here as text, so that nobody inherits a
+dependency on an unstable package; a test compares them with the official constants.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from opentelemetry.semconv.attributes.db_attributes import (
+    DB_NAMESPACE as DB_NAMESPACE,
+)
+from opentelemetry.semconv.attributes.db_attributes import (
+    DB_OPERATION_BATCH_SIZE as DB_OPERATION_BATCH_SIZE,
+)
+from opentelemetry.semconv.attributes.db_attributes import (
+    DB_OPERATION_NAME as DB_OPERATION_NAME,
+)
+from opentelemetry.semconv.attributes.db_attributes import (
+    DB_QUERY_TEXT as DB_QUERY_TEXT,
+)
+from opentelemetry.semconv.attributes.db_attributes import (
+    DB_RESPONSE_STATUS_CODE as DB_RESPONSE_STATUS_CODE,
+)
+from opentelemetry.semconv.attributes.db_attributes import (
+    DB_STORED_PROCEDURE_NAME as DB_STORED_PROCEDURE_NAME,
+)
+from opentelemetry.semconv.attributes.db_attributes import (
+    DB_SYSTEM_NAME as DB_SYSTEM_NAME,
+)
+from opentelemetry.semconv.attributes.error_attributes import ERROR_TYPE as ERROR_TYPE
+from opentelemetry.semconv.attributes.server_attributes import SERVER_ADDRESS as SERVER_ADDRESS
+from opentelemetry.semconv.attributes.server_attributes import SERVER_PORT as SERVER_PORT
+
+SCOPE = "otel_redis_cache"
+SCHEMA_URL = "https://opentelemetry.io/schemas/1.44.0"
+
+# Attributes that only this package has.
+CACHE_NAME = "cache.name"
+CACHE_HIT = "cache.hit"
+CACHE_HITS = "cache.hits"
+CACHE_MISSES = "cache.misses"
+CACHE_KEY = "cache.key"
+CACHE_REQUEST_TYPE = "cache.request.type"
+CACHE_WRITE_TTL = "cache.write.ttl"
+CACHE_WRITE_RESULT = "cache.write.result"
+INVALIDATION_REMOVED = "cache.invalidation.removed"
+INVALIDATION_REASON = "cache.invalidation.reason"
+INVALIDATION_EFFECT = "cache.invalidation.effect"
+BATCH_FAILED_COUNT = "redis.batch.failed.count"
+BATCH_FAILED_INDEX = "redis.batch.failed.index"
+BATCH_FAILED_OPERATION = "redis.batch.failed.operation"
+SCRIPT_LOADS = "redis.client.script.loads"
+STEP = "otel_redis_cache.step"
+BOUND = "otel_redis_cache.bound"
+
+# Values of attributes.
+REDIS = "redis"
+VALKEY = "valkey"
+DEFAULT_CACHE = "_default"
+OTHER_CACHE = "_other"
+MIXED_CACHES = "_mixed"
+OTHER_OPERATION = "_OTHER"
+OTHER_ERROR = "_OTHER"
+OTHER_ADDRESS = "_other"
+HIT, MISS, ERROR = "hit", "miss", "error"
+TTL_SET, TTL_NONE, TTL_KEPT = "set", "none", "kept"
+STORED, REFUSED = "stored", "refused"
+DELETE, EXPIRE, FLUSH, RENAME, OVERWRITE = "delete", "expire", "flush", "rename", "overwrite"
+REMOVED, NONE, PARTIAL, UNKNOWN = "removed", "none", "partial", "unknown"
+STEPS = (
+    "open",
+    "describe",
+    "target",
+    "start",
+    "request_hook",
+    "outcome",
+    "count",
+    "attributes",
+    "duration",
+    "response_hook",
+    "finish",
+    "replies",
+)
+NAMES_BOUND, SERIES_BOUND = "names", "series"
+
+MAX_SERIES = 1_500
+"""Attribute sets that one instrument may have in a process; below the SDK's own limit of 2,000."""
+
+TARGET_ATTRIBUTES = (DB_SYSTEM_NAME, DB_NAMESPACE, SERVER_ADDRESS, SERVER_PORT)
+"""Where a call went, as the client was configured: on every span and on most metrics."""
+
+# The convention's buckets start at 1 ms; a Redis on the same machine or network answers below it.
+DURATION_BUCKETS = (
+    *(0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025),
+    *(0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0),
+)
+BLOCKED_BUCKETS = (0.001, 0.01, 0.1, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0)
+
+
+class Metric(NamedTuple):
+    """One row of the contract."""
+
+    name: str
+    kind: str  # histogram, counter (observable), gauge (observable)
+    unit: str
+    description: str
+    attributes: tuple[str, ...]
+    group: str | None = None  # the setting `metrics` switches it; None: always on
+    buckets: tuple[float, ...] = ()
+
+
+OPERATION_DURATION = Metric(
+    "db.client.operation.duration",
+    "histogram",
+    "s",
+    "Duration of database client operations.",
+    (*TARGET_ATTRIBUTES, DB_OPERATION_NAME, ERROR_TYPE, DB_RESPONSE_STATUS_CODE, CACHE_NAME),
+    "operations",
+    DURATION_BUCKETS,
+)
+BLOCKED_DURATION = Metric(
+    "redis.client.blocked.duration",
+    "histogram",
+    "s",
+    "Duration of commands that wait at the server for data to arrive.",
+    (*TARGET_ATTRIBUTES, DB_OPERATION_NAME, ERROR_TYPE, DB_RESPONSE_STATUS_CODE),
+    "operations",
+    BLOCKED_BUCKETS,
+)
+CACHE_REQUESTS = Metric(
+    "cache.requests",
+    "counter",
+    "{request}",
+    "Keys or fields asked for, by what came of it.",
+    (*TARGET_ATTRIBUTES, CACHE_NAME, CACHE_REQUEST_TYPE),
+    "cache",
+)
+CACHE_WRITES = Metric(
+    "cache.writes",
+    "counter",
+    "{entry}",
+    "Keys written, by what became of their time to live and by result.",
+    (*TARGET_ATTRIBUTES, CACHE_NAME, CACHE_WRITE_TTL, CACHE_WRITE_RESULT),
+    "cache",
+)
+CACHE_INVALIDATIONS = Metric(
+    "cache.invalidations",
+    "counter",
+    "{entry}",
+    "Entries removed, where the reply tells.",
+    (*TARGET_ATTRIBUTES, CACHE_NAME, INVALIDATION_REASON),
+    "cache",
+)
+CACHE_INVALIDATION_REQUESTS = Metric(
+    "cache.invalidation.requests",
+    "counter",
+    "{request}",
+    "Commands that ask for removal, by effect.",
+    (*TARGET_ATTRIBUTES, CACHE_NAME, INVALIDATION_REASON, INVALIDATION_EFFECT),
+    "cache",
+)
+CACHE_HIT_RATIO = Metric(
+    "cache.hit_ratio",
+    "gauge",
+    "1",
+    "Hits / (hits + misses) of this process over the last minute; not to be averaged.",
+    (DB_SYSTEM_NAME, CACHE_NAME),
+    "ratio",
+)
+OWN_ERRORS = Metric(
+    "otel_redis_cache.errors",
+    "counter",
+    "{error}",
+    "Faults of this package that were contained, by step.",
+    (STEP,),
+)
+OVERFLOWS = Metric(
+    "otel_redis_cache.overflows",
+    "counter",
+    "{request}",
+    "What was folded into _other because a bound was reached.",
+    (BOUND,),
+)
+
+METRICS = (
+    OPERATION_DURATION,
+    BLOCKED_DURATION,
+    CACHE_REQUESTS,
+    CACHE_HIT_RATIO,
+    CACHE_WRITES,
+    CACHE_INVALIDATIONS,
+    CACHE_INVALIDATION_REQUESTS,
+    OWN_ERRORS,
+    OVERFLOWS,
+)
+
+GROUPS = ("operations", "cache", "ratio")
+"""What the setting ``metrics`` switches; all are on by default."""
+
+SPAN_ATTRIBUTES = (
+    *TARGET_ATTRIBUTES,
+    DB_OPERATION_NAME,
+    DB_OPERATION_BATCH_SIZE,
+    DB_QUERY_TEXT,
+    DB_STORED_PROCEDURE_NAME,
+    DB_RESPONSE_STATUS_CODE,
+    ERROR_TYPE,
+    SCRIPT_LOADS,
+    BATCH_FAILED_COUNT,
+    BATCH_FAILED_INDEX,
+    BATCH_FAILED_OPERATION,
+    CACHE_NAME,
+    CACHE_HIT,
+    CACHE_HITS,
+    CACHE_MISSES,
+    CACHE_KEY,
+    INVALIDATION_REMOVED,
+    INVALIDATION_REASON,
+)
+"""All that a span of this package may carry; a test holds every exported span against it."""

@@ -1,0 +1,166 @@
+"""The nouns: what was sent, where to, and what a table row knows about a command."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from otel_redis_cache import conventions as names
+
+Operands = tuple[object, ...]
+"""What follows the command's name, as the application gave it."""
+
+Reply = object
+"""What redis-py returned: after its callbacks, or raw inside a transaction that raises."""
+
+Positions = Callable[[Operands], Sequence[int]]
+"""Which operands are keys."""
+
+
+class Read(NamedTuple):
+    """How a command asks for entries, and what its reply says about each."""
+
+    asked: Callable[[Operands], int]
+    """Lookups of this form of the command; 0 when this form is none."""
+    found: Callable[[Operands, Reply], Sequence[bool]]
+    """One truth per lookup."""
+    each_key: bool = False
+    """One lookup per key; otherwise all belong to the first key."""
+    counted: bool = False
+    """The reply only says how many of the keys were found, not which."""
+    probe: bool = False
+    """Asks whether an entry is there, not for its value."""
+
+
+class Removal(NamedTuple):
+    """How a command removes entries, and how its reply tells."""
+
+    asked: Callable[[Operands, float], int]
+    """Distinct entries that this form asks to remove at this unix time; 0 when it removes none."""
+    removed: Callable[[Operands, Reply], int]
+    """Entries that the reply says are gone."""
+    reason: str = names.DELETE
+    each_key: bool = False
+    """The entries are the keys; otherwise they are all inside the first key."""
+    tells: bool = True
+    """Otherwise the reply only says that something may have been removed: effect ``unknown``."""
+    incidental: bool = False
+    """A side effect of a write: counted only when it happened."""
+
+
+class Write(NamedTuple):
+    """How a command stores keys."""
+
+    ttl: Callable[[Operands], str]
+    """What becomes of the time to live: ``set``, ``none`` or ``kept``."""
+    stored: Callable[[Operands, Reply], bool | None]
+    """Whether the server stored it; None where there was nothing to store."""
+    positions: Positions | None = None
+    """The keys written, where they are not all keys of the command."""
+
+
+def no_keys(_: Operands) -> Sequence[int]:
+    """For commands without keys."""
+    return ()
+
+
+class Rule(NamedTuple):
+    """One row of the command table."""
+
+    name: str
+    family: str = ""
+    positions: Positions = no_keys
+    read: Read | None = None
+    removal: Removal | None = None
+    write: Write | None = None
+    words: frozenset[str] = frozenset()
+    """Option words that query text may show; everything else is masked."""
+    words_from: int = 0
+    leading: bool = False
+    """The words stand before the first other operand only."""
+    blocking: bool = False
+    """Waits at the server until there is something to return."""
+    sets_ttl: bool = False
+    """Gives an existing key a time to live."""
+    procedure: bool = False
+    """The first operand names a script or a function."""
+    known: bool = True
+    """Stands in the table, so that metrics may carry its name."""
+
+
+UNKNOWN_RULE = Rule(names.OTHER_OPERATION, known=False)
+
+
+class Command(NamedTuple):
+    """One command as the application sent it."""
+
+    rule: Rule
+    operands: Operands
+
+    @property
+    def keys(self) -> Operands:
+        """The operands that are keys; fewer than meant where the command is malformed."""
+        return self.at(self.rule.positions)
+
+    def at(self, positions: Positions) -> Operands:
+        """The operands at these positions that exist."""
+        operands = self.operands
+        size = len(operands)
+        return tuple([operands[i] for i in positions(operands) if i < size])
+
+
+UNKNOWN_COMMAND = Command(UNKNOWN_RULE, ())
+
+
+@dataclass(frozen=True, eq=False)
+class Target:
+    """The server as the client was configured for it; routing and failover never change it.
+
+    Compared by identity: :mod:`otel_redis_cache.clients` makes one for each configured address.
+    """
+
+    system: str
+    address: str | None = None
+    port: int | None = None
+    """None for the default port 6379 and for sockets."""
+    namespace: str | None = None
+    attributes: Mapping[str, str | int] = field(init=False)
+    """The target attributes of spans and metrics, without the absent ones."""
+
+    def __post_init__(self) -> None:
+        """Build the attributes once; they are used by every call."""
+        values = (self.system, self.namespace, self.address, self.port)
+        pairs = zip(names.TARGET_ATTRIBUTES, values, strict=True)
+        object.__setattr__(self, "attributes", {k: v for k, v in pairs if v is not None})
+
+
+class Failure(NamedTuple):
+    """Why a call failed, in words that never carry an argument."""
+
+    type: str
+    """``error.type``."""
+    status: str | None = None
+    """``db.response.status_code``: the Redis error prefix, where the server answered."""
+
+
+class Outcome:
+    """What one call did to its caches, in the numbers that tallies take."""
+
+    __slots__ = ("caches", "hits", "lookups", "misses", "removals", "removed", "total", "writes")
+
+    def __init__(self) -> None:
+        """Start with nothing."""
+        self.caches: set[str | None] = set()
+        self.total = 0
+        """Lookups, failed ones too."""
+        self.hits = 0
+        self.misses = 0
+        self.lookups: dict[tuple[str, str], int] = {}
+        """(cache, hit | miss | error) -> lookups."""
+        self.writes: dict[tuple[str, str, str], int] = {}
+        """(cache, ttl, result) -> keys."""
+        self.removed: dict[tuple[str, str], int] = {}
+        """(cache, reason) -> entries."""
+        self.removals: dict[tuple[str, str, str], int] = {}
+        """(cache, reason, effect) -> requests."""

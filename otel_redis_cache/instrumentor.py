@@ -1,0 +1,103 @@
+"""The way in: ``RedisCacheInstrumentor().instrument()``, or ``opentelemetry-instrument``."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+from collections.abc import Collection
+from typing import Any
+
+from opentelemetry.instrumentation.instrumentor import (  # type: ignore[attr-defined]
+    BaseInstrumentor,
+)
+from opentelemetry.metrics import MeterProvider
+from opentelemetry.trace import TracerProvider
+
+from otel_redis_cache.observe import Observer, RequestHook, ResponseHook
+from otel_redis_cache.recorder import Recorder
+from otel_redis_cache.seams import Seams
+from otel_redis_cache.settings import from_keywords
+from otel_redis_cache.tallies import Tallies
+
+CLIENT_LIBRARIES = {"redis": "redis >= 5.0", "valkey": "valkey >= 6.0"}
+
+
+class RedisCacheInstrumentor(BaseInstrumentor):  # type: ignore[misc]  # untyped upstream
+    """Watches Redis and Valkey clients, and emits spans and metrics of their caches.
+
+    One per process, as every instrumentor. ``instrument()`` watches every client there is and
+    will be; ``instrument_client()`` watches one. Both together never give two spans.
+    """
+
+    _seams = Seams()
+    _tallies: Tallies | None = None
+
+    def instrumentation_dependencies(self) -> Collection[str]:
+        """The client libraries that are installed, with the versions that can be watched."""
+        found = [need for name, need in CLIENT_LIBRARIES.items() if _is_installed(name)]
+        return found or [CLIENT_LIBRARIES["redis"]]
+
+    def _instrument(self, **kwargs: Any) -> None:
+        """Watch every client.
+
+        Args:
+            **kwargs: ``tracer_provider`` and ``meter_provider`` (default: the global ones),
+                ``request_hook(span, instance, args, kwargs)``,
+                ``response_hook(span, instance, response)``, and every field of
+                :class:`~otel_redis_cache.settings.Settings`.
+
+        Raises:
+            SettingError: a keyword does not exist or has a value that is not allowed.
+        """
+        observer = _observer(**kwargs)
+        counts = observer.recorder.tallies
+        if self._tallies is not None and self._tallies is not counts:
+            self._tallies.silent = True
+        self._tallies = counts
+        self._seams.attach(observer)
+
+    def _uninstrument(self, **_: Any) -> None:
+        """Put every class back as it was; counts stay exported as they are."""
+        self._seams.detach()
+
+    @classmethod
+    def instrument_client(cls, client: Any, **kwargs: Any) -> None:
+        """Watch one client and the pipelines it makes, with settings of its own.
+
+        Args:
+            client: a client of redis-py or valkey-py.
+            **kwargs: as for ``instrument()``.
+
+        Raises:
+            TypeError: this is no client.
+            SettingError: a keyword does not exist or has a value that is not allowed.
+        """
+        if not hasattr(client, "execute_command"):
+            message = f"instrument_client takes a Redis or Valkey client, not {type(client)!r}"
+            raise TypeError(message)
+        cls._seams.attach_to(client, _observer(**kwargs))
+
+    @classmethod
+    def uninstrument_client(cls, client: Any) -> None:
+        """Take back ``instrument_client``; what ``instrument()`` watches stays watched."""
+        cls._seams.detach_from(client)
+
+
+def _observer(
+    tracer_provider: TracerProvider | None = None,
+    meter_provider: MeterProvider | None = None,
+    request_hook: RequestHook | None = None,
+    response_hook: ResponseHook | None = None,
+    **settings: object,
+) -> Observer:
+    chosen = from_keywords(settings, os.environ)
+    recorder = Recorder(chosen, tracer_provider, meter_provider)
+    return Observer(chosen, recorder, request_hook, response_hook)
+
+
+def _is_installed(name: str) -> bool:
+    try:
+        importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return False
+    return True

@@ -1,0 +1,529 @@
+"""The story of one call, from the application's line to the reply it gets.
+
+:class:`Observer` tells it step by step; each step is guarded, so that a fault of ours costs
+telemetry and never the application. A pipeline is the same story with the queue read before
+``execute()`` and the commands matched with their replies after it.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextvars import ContextVar, Token
+from types import TracebackType
+from typing import Any, Concatenate, ParamSpec, TypeVar, cast
+
+from opentelemetry import context as context_api
+from opentelemetry.context import Context
+from opentelemetry.instrumentation.utils import is_instrumentation_enabled
+from opentelemetry.trace import Span, get_current_span, set_span_in_context
+
+from otel_redis_cache import clients, outcomes
+from otel_redis_cache import conventions as names
+from otel_redis_cache.caches import Caches, hash_key, key_text
+from otel_redis_cache.commands import MAX_TEXT, Commands, operation_of
+from otel_redis_cache.facts import Command, Failure, Outcome, Target
+from otel_redis_cache.operands import word
+from otel_redis_cache.recorder import AttributeValue, Recorder
+from otel_redis_cache.settings import Settings
+
+logger = logging.getLogger("otel_redis_cache")
+
+RequestHook = Callable[[Span, Any, Sequence[Any], Mapping[str, Any]], None]
+"""``request_hook(span, instance, args, kwargs)``; for a pipeline ``args`` are its commands."""
+
+ResponseHook = Callable[[Span, Any, Any], None]
+"""``response_hook(span, instance, response)``."""
+
+MAX_KEYS = 10
+"""Keys that the opt-in ``cache.key`` shows."""
+
+UNKNOWN_TARGET = Target(names.REDIS)
+
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
+_current: ContextVar[Call | None] = ContextVar("otel_redis_cache_call", default=None)
+
+
+def harmless(
+    step: str,
+) -> Callable[
+    [Callable[Concatenate[Observer, _P], _R]], Callable[Concatenate[Observer, _P], _R | None]
+]:
+    """Guard one of our own steps: the only place where any exception is caught."""
+
+    def guard(
+        method: Callable[Concatenate[Observer, _P], _R],
+    ) -> Callable[Concatenate[Observer, _P], _R | None]:
+        @functools.wraps(method)
+        def guarded(self: Observer, /, *args: _P.args, **kwargs: _P.kwargs) -> _R | None:
+            try:
+                return method(self, *args, **kwargs)
+            except Exception as fault:  # noqa: BLE001 - telemetry must never raise into the application
+                self.recorder.contain(step, fault)
+                return None
+
+        return guarded
+
+    return guard
+
+
+class Call:
+    """One logical call: what was sent, and what came of it."""
+
+    __slots__ = (
+        "_observer",
+        "_outer",
+        "args",
+        "commands",
+        "deferred",
+        "elapsed",
+        "failed_index",
+        "failure",
+        "instance",
+        "is_batch",
+        "is_open",
+        "kwargs",
+        "metric_operation",
+        "operation",
+        "outcome",
+        "replies",
+        "reply",
+        "script_loads",
+        "span",
+        "started",
+        "started_unix",
+        "target",
+        "token",
+        "transaction",
+    )
+
+    def __init__(
+        self,
+        observer: Observer,
+        instance: object,
+        args: Sequence[Any],
+        kwargs: Mapping[str, Any],
+        *,
+        is_batch: bool = False,
+        transaction: bool = False,
+    ) -> None:
+        """``args`` are the command's arguments, or the commands of a batch."""
+        self._observer = observer
+        self._outer: Token[Call | None] | None = None
+        self.instance = instance
+        self.args = args
+        self.kwargs = kwargs
+        self.is_batch = is_batch
+        self.transaction = transaction
+        self.is_open = True
+        self.commands: Sequence[Command] = ()
+        self.operation = self.metric_operation = names.OTHER_OPERATION
+        self.target = UNKNOWN_TARGET
+        self.span: Span | None = None
+        self.token: Token[Context] | None = None
+        self.deferred = False
+        self.reply: Any = None
+        self.replies: Sequence[Any] | None = None
+        """Each command's reply, where the client raised about one of them."""
+        self.failure: Failure | None = None
+        self.failed_index: int | None = None
+        """The command that a batch failed at, where the client names one without its replies."""
+        self.outcome = Outcome()
+        self.script_loads = 0
+        self.started_unix = 0
+        self.started = 0
+        self.elapsed = 0
+
+    def __enter__(self) -> None:
+        """The call begins."""
+        self._outer = _current.set(self)
+        self._observer.begin(self)
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """The call has its reply, or fails; the exception goes on as it came."""
+        self.elapsed = time.perf_counter_ns() - self.started
+        self.is_open = False
+        self._observer.end(self, error)
+        if self._outer is not None:
+            self._observer.leave(self._outer)
+
+    @property
+    def blocks(self) -> bool:
+        """Whether the server made this call wait for data; inside a transaction nothing waits."""
+        return not self.transaction and any(command.rule.blocking for command in self.commands)
+
+
+class Observer:
+    """Watches the calls of all clients, or of one."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        recorder: Recorder,
+        request_hook: RequestHook | None = None,
+        response_hook: ResponseHook | None = None,
+    ) -> None:
+        """Put the leaves together: names, commands, emission."""
+        self.recorder = recorder
+        self._settings = settings
+        self._request_hook = request_hook
+        self._response_hook = response_hook
+        self._commands = Commands(settings.extra_commands)
+        counts = recorder.tallies
+        self._caches = Caches(settings, counts.automatic_names, counts.overflow_of_names)
+        self._makes_spans = settings.traces
+        self._records_durations = "operations" in settings.metrics
+        self._counts_caches = not settings.metrics.isdisjoint({"cache", "ratio"})
+        self._is_off = False
+        self._has_looked = False
+
+    # Opening a call.
+
+    @harmless("open")
+    def open(
+        self, client: object, args: Sequence[object], kwargs: Mapping[str, object]
+    ) -> Call | None:
+        """A call for one command; None where there is nothing to observe."""
+        return Call(self, client, args, kwargs) if self._observes(client, args) else None
+
+    @harmless("open")
+    def open_batch(self, pipeline: object, kwargs: Mapping[str, object]) -> Call | None:
+        """A call for a pipeline or a transaction, whose queue is read before it is emptied."""
+        if not clients.sends(pipeline) or not self._observes(pipeline, ()):
+            return None
+        queue, transaction = clients.queued(pipeline), clients.is_transaction(pipeline)
+        return Call(self, pipeline, queue, kwargs, is_batch=True, transaction=transaction)
+
+    @harmless("open")
+    def open_script(self, client: Any, sha: object, keys: Any, args: Any) -> Call | None:
+        """A call for a script that the client runs, and loads first where the server lost it.
+
+        Arguments are only looked at where that cannot use them up; otherwise, and in a pipeline
+        that queues, the commands of the script are observed as they come.
+        """
+        if not isinstance(keys or [], list | tuple) or not isinstance(args or [], list | tuple):
+            return None
+        if clients.queues(client):
+            return None
+        keys, args = tuple(keys or ()), tuple(args or ())
+        return self.open(client, ("EVALSHA", sha, len(keys), *keys, *args), {})
+
+    def _observes(self, client: object, args: Sequence[object]) -> bool:
+        outer = _current.get()
+        if outer is not None and outer.is_open:
+            # The client makes this call by itself to serve the outer one: part of that.
+            if args and word(args[0]) == "SCRIPT LOAD":
+                outer.script_loads += 1
+            return False
+        if not is_instrumentation_enabled():
+            return False
+        if not self._has_looked:
+            self._look_for_others(client)
+        return not self._is_off
+
+    def _look_for_others(self, client: object) -> None:
+        """At the first command, see whether another instrumentation makes the same telemetry."""
+        self._has_looked = True
+        if self._settings.on_conflict == "both":
+            return
+        spans = clients.other_span_maker(client) if self._makes_spans else None
+        durations = "redis.observability" if clients.records_own_durations() else None
+        others = " and ".join(other for other in (spans, durations) if other)
+        if not others:
+            return
+        if self._settings.on_conflict == "off":
+            self._is_off = True
+            logger.warning("%s is active: this package is off (on_conflict=off)", others)
+            return
+        self._makes_spans = self._makes_spans and not spans
+        self._records_durations = self._records_durations and not durations
+        left = [what for what, other in (("spans", spans), ("durations", durations)) if other]
+        logger.warning(
+            "%s is active: leaving %s to it, cache metrics go on; on_conflict=both makes both",
+            others,
+            " and ".join(left),
+        )
+
+    # Before the call.
+
+    def begin(self, call: Call) -> None:
+        """What was sent, where to, and the span that starts with it."""
+        self._describe(call)
+        self._locate(call)
+        self._start(call)
+        # The application's time starts here, as the span's does.
+        call.started = time.perf_counter_ns()
+
+    @harmless("describe")
+    def _describe(self, call: Call) -> None:
+        describe = self._commands.describe
+        sent = call.args if call.is_batch else (call.args,)
+        call.commands = [describe(args) for args in sent]
+        call.operation, call.metric_operation = operation_of(
+            call.commands, transaction=call.transaction
+        )
+
+    @harmless("target")
+    def _locate(self, call: Call) -> None:
+        call.target = clients.target_of(call.instance)
+
+    @harmless("start")
+    def _start(self, call: Call) -> None:
+        call.started_unix = time.time_ns()
+        if not self._makes_spans or not self._wants_span(call):
+            return
+        if not get_current_span().get_span_context().is_valid:
+            if self._settings.require_parent_span:
+                return
+            if call.blocks:
+                # A worker's poll that finds nothing makes no span, which only the reply can tell.
+                call.deferred = True
+                return
+        self._start_span(call)
+
+    def _start_span(self, call: Call, start_time: int | None = None) -> None:
+        call.span = self.recorder.start(call.operation, self._start_attributes(call), start_time)
+        call.token = context_api.attach(set_span_in_context(call.span))
+        if self._request_hook is not None and call.span.is_recording():
+            self._ask_request_hook(self._request_hook, call, call.span)
+
+    @harmless("request_hook")
+    def _ask_request_hook(self, hook: RequestHook, call: Call, span: Span) -> None:
+        hook(span, call.instance, list(call.args), dict(call.kwargs))
+
+    def _wants_span(self, call: Call) -> bool:
+        include, exclude = self._settings.include_commands, self._settings.exclude_commands
+        if not include and not exclude:
+            return True
+        sent = {command.rule.name for command in call.commands}
+        return (not include or not sent.isdisjoint(include)) and not (exclude and sent <= exclude)
+
+    def _start_attributes(self, call: Call) -> dict[str, AttributeValue]:
+        attributes: dict[str, AttributeValue] = {
+            **call.target.attributes,
+            names.DB_OPERATION_NAME: call.operation,
+        }
+        if len(call.commands) == 1:
+            command = call.commands[0]
+            if self._settings.query_text == "sanitized":
+                attributes[names.DB_QUERY_TEXT] = self._commands.text_of(command)
+            if command.rule.procedure and command.operands:
+                attributes[names.DB_STORED_PROCEDURE_NAME] = key_text(command.operands[0])[:64]
+        elif call.commands:
+            attributes[names.DB_OPERATION_BATCH_SIZE] = len(call.commands)
+        return attributes
+
+    # After the call.
+
+    def end(self, call: Call, error: BaseException | None) -> None:
+        """What came of it: counted, recorded, and put on the span before that ends."""
+        self._judge(call, error)
+        if self._counts_caches:
+            self._count(call)
+        if call.deferred:
+            self._start_late(call, error)
+        if call.span is not None and call.span.is_recording():
+            self._describe_end(call, call.span)
+        if self._records_durations:
+            self._record_duration(call)
+        self._finish(call)
+
+    @harmless("outcome")
+    def _judge(self, call: Call, error: BaseException | None) -> None:
+        if error is not None and not clients.watch_failed(error):
+            call.failure = clients.failure_of(error)
+            call.failed_index = clients.failed_index(error)
+        replies = self._replies(call, error)
+        if replies is None:
+            if error is not None and not clients.refused(error):
+                for command in call.commands:
+                    self._condemn(call, command)
+            return
+        pairs = list(zip(call.commands, replies, strict=False))
+        expiring = outcomes.expiring_writes(pairs) if call.is_batch else frozenset[int]()
+        for index, (command, reply) in enumerate(pairs):
+            if isinstance(reply, BaseException):
+                if call.failure is None:
+                    call.failure = clients.failure_of(reply)
+                self._condemn(call, command)
+            else:
+                outcomes.judge(
+                    call.outcome,
+                    command,
+                    [self._caches.name_of(key) for key in command.keys],
+                    reply,
+                    call.started_unix / 1e9,
+                    probes=self._settings.count_probes,
+                    expires=index in expiring,
+                )
+
+    def _replies(self, call: Call, error: BaseException | None) -> Sequence[Any] | None:
+        """One reply for each command; None where the client has none to show."""
+        if error is None:
+            if not call.is_batch:
+                return (call.reply,)
+            return replies_of(call.reply)
+        # Any other exception, of a response callback for example, says nothing about the replies.
+        seen = call.replies
+        return seen if seen is not None and any(reply is error for reply in seen) else None
+
+    def _condemn(self, call: Call, command: Command) -> None:
+        outcomes.condemn(
+            call.outcome,
+            command,
+            [self._caches.name_of(key) for key in command.keys],
+            call.started_unix / 1e9,
+            probes=self._settings.count_probes,
+        )
+
+    @harmless("count")
+    def _count(self, call: Call) -> None:
+        self.recorder.count(call.target, call.outcome)
+
+    @harmless("start")
+    def _start_late(self, call: Call, error: BaseException | None) -> None:
+        if error is not None or call.reply:
+            self._start_span(call, call.started_unix)
+
+    @harmless("attributes")
+    def _describe_end(self, call: Call, span: Span) -> None:
+        attributes = outcome_attributes(call.outcome)
+        if call.failure is not None:
+            attributes[names.ERROR_TYPE] = call.failure.type
+            if call.failure.status is not None:
+                attributes[names.DB_RESPONSE_STATUS_CODE] = call.failure.status
+        if call.script_loads:
+            attributes[names.SCRIPT_LOADS] = call.script_loads
+        if len(call.commands) > 1:
+            attributes |= self._batch_attributes(call)
+        if self._settings.query_text == "keys":
+            attributes[names.DB_QUERY_TEXT] = self._text_with_keys(call.commands)
+        elif self._settings.query_text == "sanitized" and len(call.commands) > 1:
+            attributes[names.DB_QUERY_TEXT] = joined(call.commands, self._commands.text_of)
+        if self._settings.key_attribute != "none" and (keys := self._shown_keys(call.commands)):
+            attributes[names.CACHE_KEY] = keys
+        self.recorder.finish(span, attributes, call.failure)
+        if self._response_hook is not None:
+            self._ask_response_hook(self._response_hook, call, span)
+
+    def _batch_attributes(self, call: Call) -> dict[str, AttributeValue]:
+        replies = call.replies if call.replies is not None else replies_of(call.reply)
+        failed: list[int] = []
+        if replies is not None:
+            failed = [i for i, reply in enumerate(replies) if isinstance(reply, BaseException)]
+        elif call.failed_index is not None:
+            # Refused while it was queued, so that the server ran no command of the transaction.
+            failed = [call.failed_index, *[-1] * (len(call.commands) - 1)]
+        if not failed or failed[0] >= len(call.commands):
+            return {}
+        return {
+            names.BATCH_FAILED_COUNT: len(failed),
+            names.BATCH_FAILED_INDEX: failed[0],
+            names.BATCH_FAILED_OPERATION: call.commands[failed[0]].rule.name,
+        }
+
+    def _text_with_keys(self, commands: Sequence[Command]) -> str:
+        return joined(commands, lambda c: self._commands.text_with_keys(c, key_text))
+
+    def _shown_keys(self, commands: Sequence[Command]) -> list[str]:
+        show: dict[str, Callable[[object], str]] = {
+            "template": self._caches.template_of,
+            "hash": lambda key: hash_key(key, self._settings.key_secret or ""),
+            "full": lambda key: key_text(key)[:256],
+        }
+        shown: list[str] = []
+        for command in commands:
+            shown += map(show[self._settings.key_attribute], command.keys[:MAX_KEYS])
+            if len(shown) >= MAX_KEYS:
+                break
+        return shown[:MAX_KEYS]
+
+    @harmless("response_hook")
+    def _ask_response_hook(self, hook: ResponseHook, call: Call, span: Span) -> None:
+        hook(span, call.instance, call.reply)
+
+    @harmless("duration")
+    def _record_duration(self, call: Call) -> None:
+        cache = None
+        if self._settings.duration_by_cache and not call.blocks:
+            cache = only_cache(call.outcome)
+        self.recorder.record_duration(
+            call.target,
+            call.metric_operation,
+            call.elapsed,
+            call.failure,
+            cache,
+            blocking=call.blocks,
+        )
+
+    @harmless("finish")
+    def _finish(self, call: Call) -> None:
+        if call.token is not None:
+            context_api.detach(call.token)
+        if call.span is not None:
+            self.recorder.end(call.span, call.elapsed)
+
+    @harmless("finish")
+    def leave(self, outer: Token[Call | None]) -> None:
+        """Back to where the call came from."""
+        _current.reset(outer)
+
+
+def see_replies(replies: object) -> None:
+    """Keep the replies of the batch in flight: the client is about to raise about one of them."""
+    call = _current.get()
+    if call is not None and call.is_open and call.is_batch:
+        call.replies = replies_of(replies)
+
+
+def replies_of(reply: object) -> list[Any] | None:
+    """A copy of the replies of a batch, which the application may change."""
+    return [*cast("list[object]", reply)] if isinstance(reply, list) else None
+
+
+def only_cache(outcome: Outcome) -> str | None:
+    """The cache that all keys of a call are in."""
+    return next(iter(outcome.caches)) if len(outcome.caches) == 1 else None
+
+
+def outcome_attributes(outcome: Outcome) -> dict[str, AttributeValue]:
+    """What a span says of hits, misses and removals."""
+    attributes: dict[str, AttributeValue] = {}
+    if (cache := only_cache(outcome)) is not None:
+        attributes[names.CACHE_NAME] = cache
+    if outcome.total == 1:
+        if outcome.hits or outcome.misses:
+            attributes[names.CACHE_HIT] = bool(outcome.hits)
+    elif outcome.total:
+        attributes[names.CACHE_HITS] = outcome.hits
+        attributes[names.CACHE_MISSES] = outcome.misses
+    if outcome.removed:
+        attributes[names.INVALIDATION_REMOVED] = sum(outcome.removed.values())
+        attributes[names.INVALIDATION_REASON] = next(iter(outcome.removed))[1]
+    return attributes
+
+
+def joined(commands: Sequence[Command], text_of: Callable[[Command], str]) -> str:
+    """The text of a batch: one where all are the same, else joined, at most so much of it."""
+    first = text_of(commands[0])
+    texts = [first]
+    size = len(first)
+    for position, command in enumerate(commands[1:], start=1):
+        text = text_of(command)
+        if len(texts) == 1 and text != first:
+            texts = [first] * min(position, MAX_TEXT)
+            size = len(texts) * (len(first) + 2)
+        if len(texts) > 1 or text != first:
+            texts.append(text)
+            size += len(text) + 2
+            if size > MAX_TEXT:
+                break
+    return "; ".join(texts)[:MAX_TEXT]

@@ -1,0 +1,125 @@
+"""Reading operands and replies: whatever was put there, these give an answer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence, Sized
+from typing import cast
+
+from otel_redis_cache.facts import Operands, Reply
+
+SET_OPTIONS_WITH_VALUE = frozenset({"EX", "PX", "EXAT", "PXAT", "IFEQ", "IFNE", "IFDEQ", "IFDNE"})
+TTL_OPTIONS = frozenset({"EX", "PX", "EXAT", "PXAT"})
+
+
+def word(operand: object) -> str:
+    """An operand as an upper-case word; empty where it cannot be an option."""
+    if isinstance(operand, str):
+        return operand.upper() if len(operand) <= 32 else ""
+    if isinstance(operand, bytes | bytearray) and len(operand) <= 32:
+        return operand.decode("latin-1").upper()
+    return ""
+
+
+def number(operand: object) -> float | None:
+    """An operand as a number; None where it is none, or not a finite one."""
+    try:
+        if isinstance(operand, int | float) or (
+            isinstance(operand, str | bytes) and len(operand) <= 32
+        ):
+            value = float(operand)
+        else:
+            return None
+    except (ValueError, OverflowError):
+        return None
+    return value if abs(value) < 1e19 else None
+
+
+def whole(operand: object) -> int:
+    """An operand as a count; 0 where it is none."""
+    value = number(operand)
+    return int(value) if value is not None and 0 <= value <= 1_000_000 else 0
+
+
+def options(operands: Operands, start: int) -> dict[str, object]:
+    """The option words from a position on, with the operand of those that take one.
+
+    What follows FIELDS are names and values of the application, no options.
+    """
+    found: dict[str, object] = {}
+    position = start
+    while position < len(operands):
+        name = word(operands[position])
+        if name == "FIELDS":
+            break
+        takes = name in SET_OPTIONS_WITH_VALUE and position + 1 < len(operands)
+        found[name] = operands[position + 1] if takes else None
+        position += 2 if takes else 1
+    return found
+
+
+def key_bytes(key: object) -> object:
+    """A key as Redis compares it: ``a``, ``b"a"`` and ``1``, ``"1"`` are the same."""
+    if isinstance(key, str):
+        return key.encode("utf-8", "surrogatepass")
+    if isinstance(key, memoryview | bytearray):
+        return bytes(cast("bytes", key))
+    if isinstance(key, int | float):
+        return repr(key).encode()
+    return key
+
+
+def distinct(operands: Iterable[object]) -> int:
+    """How many different keys or fields these are."""
+    return len({key_bytes(operand) for operand in operands})
+
+
+def size_of(reply: Reply) -> int:
+    """How many elements a container has; 0 for anything else."""
+    return len(reply) if isinstance(reply, Sized) else 0
+
+
+def elements(reply: Reply) -> Sequence[object]:
+    """The elements of a list reply; none for anything else."""
+    return cast("Sequence[object]", reply) if isinstance(reply, list | tuple) else ()
+
+
+def count_of(reply: Reply) -> int:
+    """A reply as a count; a bool counts as one."""
+    return int(reply) if isinstance(reply, int) and reply > 0 else 0
+
+
+def set_options(operands: Operands) -> dict[str, object]:
+    """The options of ``SET key value ...``."""
+    return options(operands, 2)
+
+
+def fields(operands: Operands) -> Operands:
+    """What stands after ``FIELDS numfields``."""
+    for position in range(1, min(len(operands), 8)):
+        if word(operands[position]) == "FIELDS":
+            count = whole(operands[position + 1]) if position + 1 < len(operands) else 0
+            return operands[position + 2 : position + 2 + count]
+    return ()
+
+
+def sort_destination(operands: Operands) -> Sequence[int]:
+    """The key after STORE."""
+    for position in range(1, len(operands) - 1):
+        if word(operands[position]) == "STORE":
+            return (position + 1,)
+    return ()
+
+
+def one(_: Operands) -> int:
+    """Options start at the second operand."""
+    return 1
+
+
+def two(_: Operands) -> int:
+    """Options start at the third operand."""
+    return 2
+
+
+def after_pairs(operands: Operands) -> int:
+    """Where the options of ``MSETEX numkeys key value ...`` start."""
+    return 1 + 2 * whole(operands[0]) if operands else 1

@@ -1,0 +1,200 @@
+"""What one command did to its caches: its table row applied to its reply.
+
+Three kinds of rule (:mod:`.lookups`, :mod:`.removals`, :mod:`.writes`) are functions of operands
+and reply; :func:`judge` and :func:`condemn` add up what they say. Replies come as redis-py returns
+them under RESP2 or RESP3, or raw inside a transaction: nil is always None, ``OK`` may be True, a
+count may be a bool. Where a reply cannot tell, nothing is counted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TypeVar
+
+from otel_redis_cache import conventions as names
+from otel_redis_cache.facts import Command, Operands, Outcome, Read, Removal, Reply, Write
+from otel_redis_cache.operands import count_of, key_bytes
+
+_K = TypeVar("_K")
+
+Names = Sequence[str | None]
+"""The cache of each key of a command, in order; None for a key that is no cache."""
+
+
+def judge(
+    outcome: Outcome,
+    command: Command,
+    caches: Names,
+    reply: Reply,
+    now: float,
+    *,
+    probes: bool,
+    expires: bool = False,
+) -> None:
+    """Add what the reply of one command says.
+
+    Args:
+        outcome: where to add it.
+        command: what was sent.
+        caches: the cache name of each of its keys.
+        reply: what came back.
+        now: unix time in seconds when the command was sent, to tell past deadlines.
+        probes: whether existence checks are lookups.
+        expires: whether a later command of the same batch gave the key a time to live.
+    """
+    rule, operands = command
+    outcome.caches.update(caches)
+    if rule.read is not None and (probes or not rule.read.probe):
+        _judge_lookups(outcome, rule.read, operands, caches, reply)
+    if rule.removal is not None:
+        _judge_removal(outcome, rule.removal, command, caches, reply, now)
+    if rule.write is not None:
+        stored = rule.write.stored(operands, reply)
+        if stored is False:
+            _add_writes(outcome, rule.write, command, caches, names.REFUSED)
+        elif stored and not _stored_in_the_past(operands, rule.removal, now):
+            _add_writes(outcome, rule.write, command, caches, names.STORED, expires=expires)
+
+
+def condemn(outcome: Outcome, command: Command, caches: Names, now: float, *, probes: bool) -> None:
+    """Add a command that was sent and failed: each of its lookups is an error."""
+    rule, operands = command
+    outcome.caches.update(caches)
+    if rule.read is not None and (probes or not rule.read.probe):
+        _add_failed_lookups(outcome, rule.read, caches, rule.read.asked(operands))
+    removal = rule.removal
+    if removal is not None and not removal.incidental and removal.asked(operands, now) > 0:
+        cache = _one_cache(removal, caches)
+        if cache is not None:
+            _bump(outcome.removals, (cache, removal.reason, names.ERROR))
+    if rule.write is not None:
+        _add_writes(outcome, rule.write, command, caches, names.ERROR)
+
+
+def _judge_lookups(
+    outcome: Outcome, read: Read, operands: Operands, caches: Names, reply: Reply
+) -> None:
+    asked = read.asked(operands)
+    if not asked:
+        return
+    found = read.found(operands, reply)
+    if len(found) != asked:  # a response callback of the application made something else of it
+        _add_failed_lookups(outcome, read, caches, asked)
+        return
+    if read.each_key:
+        if read.counted and len(set(caches)) > 1 and len(set(found)) > 1:
+            # The reply says how many of the keys are there, not which.
+            caches = [names.MIXED_CACHES] * asked
+        for cache, hit in zip(caches, found, strict=False):
+            _add_lookup(outcome, cache, 1, hit=hit)
+    elif caches:
+        hits = sum(found)
+        _add_lookup(outcome, caches[0], hits, hit=True)
+        _add_lookup(outcome, caches[0], asked - hits, hit=False)
+
+
+def _add_lookup(outcome: Outcome, cache: str | None, count: int, *, hit: bool) -> None:
+    if cache is None or not count:
+        return
+    outcome.total += count
+    if hit:
+        outcome.hits += count
+    else:
+        outcome.misses += count
+    _bump(outcome.lookups, (cache, names.HIT if hit else names.MISS), count)
+
+
+def _add_failed_lookups(outcome: Outcome, read: Read, caches: Names, asked: int) -> None:
+    each = [(cache, 1) for cache in caches] if read.each_key else [(c, asked) for c in caches[:1]]
+    for cache, count in each:
+        if cache is not None and count:
+            outcome.total += count
+            _bump(outcome.lookups, (cache, names.ERROR), count)
+
+
+def _judge_removal(
+    outcome: Outcome, removal: Removal, command: Command, caches: Names, reply: Reply, now: float
+) -> None:
+    asked = removal.asked(command.operands, now)
+    cache = _one_cache(removal, caches)
+    if not asked or cache is None:
+        return
+    removed = removal.removed(command.operands, reply)
+    if removal.incidental and not removed:
+        return
+    _bump(outcome.removals, (cache, removal.reason, _effect(removal, asked, removed)))
+    if not removal.tells:
+        return
+    if removal.each_key and removed == asked:
+        distinct = dict(zip(map(key_bytes, command.keys), caches, strict=False))
+        for name in distinct.values():
+            if name is not None:
+                _bump(outcome.removed, (name, removal.reason))
+    else:
+        # Zero is kept too: the span then says that nothing was found.
+        _bump(outcome.removed, (cache, removal.reason), removed)
+
+
+def _effect(removal: Removal, asked: int, removed: int) -> str:
+    if not removed:
+        return names.NONE
+    if not removal.tells:
+        return names.UNKNOWN
+    return names.REMOVED if removed >= asked else names.PARTIAL
+
+
+def _one_cache(removal: Removal, caches: Names) -> str | None:
+    """The cache that a removal is counted for; None when it is about no cache at all."""
+    if not caches:
+        return names.MIXED_CACHES  # FLUSHDB and the like take all of them
+    distinct = set(caches) if removal.each_key else {caches[0]}
+    if len(distinct) > 1:
+        return names.MIXED_CACHES
+    return next(iter(distinct), None)
+
+
+def _stored_in_the_past(operands: Operands, removal: Removal | None, now: float) -> bool:
+    """A write whose deadline has passed already stores nothing, although the reply says OK."""
+    return (
+        removal is not None and removal.reason == names.EXPIRE and removal.asked(operands, now) > 0
+    )
+
+
+def _add_writes(
+    outcome: Outcome,
+    write: Write,
+    command: Command,
+    caches: Names,
+    result: str,
+    *,
+    expires: bool = False,
+) -> None:
+    ttl = write.ttl(command.operands)
+    if expires and ttl == names.TTL_NONE:
+        ttl = names.TTL_SET
+    if write.positions is not None:
+        by_position = dict(zip(command.rule.positions(command.operands), caches, strict=False))
+        caches = [by_position.get(i) for i in write.positions(command.operands)]
+    for cache in caches:
+        if cache is not None:
+            _bump(outcome.writes, (cache, ttl, result))
+
+
+def _bump(counts: dict[_K, int], key: _K, count: int = 1) -> None:
+    counts[key] = counts.get(key, 0) + count
+
+
+def expiring_writes(commands: Sequence[tuple[Command, Reply]]) -> frozenset[int]:
+    """Which writes of a batch, by index, a later EXPIRE of the same key gave a time to live."""
+    if not any(command.rule.sets_ttl for command, _ in commands):
+        return frozenset()
+    waiting: dict[object, list[int]] = {}
+    found: set[int] = set()
+    for index, (command, reply) in enumerate(commands):
+        if command.rule.sets_ttl:
+            if not isinstance(reply, BaseException) and count_of(reply):
+                found.update(waiting.pop(key_bytes(command.operands[0]), ()))
+        elif command.rule.write is not None:
+            for key in command.at(command.rule.write.positions or command.rule.positions):
+                waiting.setdefault(key_bytes(key), []).append(index)
+    return frozenset(found)

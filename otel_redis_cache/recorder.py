@@ -1,0 +1,227 @@
+"""Owns tracer, instruments and tallies of one pair of providers; emits, and never interprets."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import logging
+import threading
+import traceback
+from collections.abc import Callable, Iterable, Mapping
+
+from opentelemetry import metrics, trace
+from opentelemetry.metrics import CallbackOptions, Histogram, Meter, MeterProvider, Observation
+from opentelemetry.trace import Span, SpanKind, Status, StatusCode, Tracer, TracerProvider
+
+from otel_redis_cache import conventions as names
+from otel_redis_cache import tallies
+from otel_redis_cache.facts import Failure, Outcome, Target
+from otel_redis_cache.settings import Settings
+from otel_redis_cache.tallies import Attributes, HitRatio, Key, Tallies, Tally
+
+logger = logging.getLogger("otel_redis_cache")
+
+AttributeValue = str | int | bool | list[str]
+
+
+class Recorder:
+    """Emits spans and metrics through the public OpenTelemetry API."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        tracer_provider: TracerProvider | None,
+        meter_provider: MeterProvider | None,
+    ) -> None:
+        """Take the providers given, else the global ones."""
+        version = importlib.metadata.version("otel-redis-cache")
+        tracer_provider = tracer_provider or trace.get_tracer_provider()
+        meter_provider = meter_provider or metrics.get_meter_provider()
+        self.tracer: Tracer = tracer_provider.get_tracer(
+            names.SCOPE, version, schema_url=names.SCHEMA_URL
+        )
+        meter = meter_provider.get_meter(names.SCOPE, version, schema_url=names.SCHEMA_URL)
+        self.tallies = tallies.of(_lasting(meter_provider))
+        self._durations: Histogram | None = None
+        self._blocked: Histogram | None = None
+        if "operations" in settings.metrics:
+            self._durations = _histogram(meter, names.OPERATION_DURATION)
+            self._blocked = _histogram(meter, names.BLOCKED_DURATION)
+        _observe(meter, self.tallies, settings)
+        self._series: dict[tuple[object, ...], Attributes] = {}
+        self._series_lock = threading.Lock()
+        self._logged: set[str] = set()
+
+    def start(
+        self,
+        operation: str,
+        attributes: Mapping[str, AttributeValue],
+        start_time: int | None = None,
+    ) -> Span:
+        """Start the span of one call, with all that a sampler may want to see."""
+        return self.tracer.start_span(
+            operation[:64],
+            kind=SpanKind.CLIENT,
+            attributes=attributes,
+            start_time=start_time,
+            record_exception=False,
+            set_status_on_exception=False,
+        )
+
+    def finish(
+        self, span: Span, attributes: Mapping[str, AttributeValue], failure: Failure | None
+    ) -> None:
+        """Add what became of the call; the span ends later, with :meth:`end`."""
+        if attributes:
+            span.set_attributes(attributes)
+        if failure is not None:
+            span.set_status(Status(StatusCode.ERROR))
+
+    def end(self, span: Span, elapsed: int) -> None:
+        """End a span so that it is as long as the duration recorded, also when clocks are set."""
+        started = getattr(span, "start_time", None)
+        span.end(started + elapsed if isinstance(started, int) else None)
+
+    def record_duration(
+        self,
+        target: Target,
+        operation: str,
+        elapsed: int,
+        failure: Failure | None,
+        cache: str | None,
+        *,
+        blocking: bool,
+    ) -> None:
+        """Record how long a call took, in nanoseconds; in the span's context, for exemplars."""
+        histogram = self._blocked if blocking else self._durations
+        if histogram is not None:
+            attributes = self._duration_attributes(
+                target, operation, failure, cache, blocking=blocking
+            )
+            histogram.record(elapsed / 1e9, attributes)
+
+    def count(self, target: Target, outcome: Outcome) -> None:
+        """Bump the tallies of one call."""
+        self.tallies.take(target, outcome)
+
+    def contain(self, step: str, fault: BaseException) -> None:
+        """Count a fault of ours, and say so once for each step.
+
+        The exception's text stays out of the log: it may carry a key.
+        """
+        self.tallies.errors.add(step)
+        if step not in self._logged:
+            self._logged.add(step)
+            where = traceback.extract_tb(fault.__traceback__)[-1]
+            logger.warning(
+                "contained a %s in the step %r (%s:%s); the application is not affected, "
+                "telemetry of this call is incomplete; said once",
+                type(fault).__name__,
+                step,
+                where.filename.rpartition("/")[2],
+                where.lineno,
+            )
+
+    def _duration_attributes(
+        self,
+        target: Target,
+        operation: str,
+        failure: Failure | None,
+        cache: str | None,
+        *,
+        blocking: bool,
+    ) -> Attributes:
+        key = (target, operation, failure, cache, blocking)
+        found = self._series.get(key)
+        if found is None:
+            with self._series_lock:
+                found = self._new_series(key, target, operation, failure, cache)
+        elif found.get(names.DB_OPERATION_NAME) == names.OTHER_OPERATION != operation:
+            self.tallies.overflow_of_series()
+        return found
+
+    def _new_series(
+        self,
+        key: tuple[object, ...],
+        target: Target,
+        operation: str,
+        failure: Failure | None,
+        cache: str | None,
+    ) -> Attributes:
+        if len(self._series) >= names.MAX_SERIES - 100:
+            self.tallies.overflow_of_series()
+            other: Attributes = dict(tallies.OTHER_TARGETS[target.system].attributes)
+            other[names.DB_OPERATION_NAME] = names.OTHER_OPERATION
+            if failure is not None:
+                other[names.ERROR_TYPE] = names.OTHER_ERROR
+            return other
+        attributes: Attributes = {**target.attributes, names.DB_OPERATION_NAME: operation}
+        if failure is not None:
+            attributes[names.ERROR_TYPE] = failure.type
+            if failure.status is not None:
+                attributes[names.DB_RESPONSE_STATUS_CODE] = failure.status
+        if cache is not None:
+            attributes[names.CACHE_NAME] = cache
+        self._series[key] = attributes
+        return attributes
+
+
+def _lasting(provider: MeterProvider) -> object:
+    """The provider that tallies belong to.
+
+    Before an SDK is set, the API hands out a proxy that later passes everything on to the
+    provider set; instruments made through it are that provider's.
+    """
+    return getattr(provider, "_real_meter_provider", None) or provider
+
+
+def _histogram(meter: Meter, metric: names.Metric) -> Histogram:
+    return meter.create_histogram(
+        metric.name,
+        metric.unit,
+        metric.description,
+        explicit_bucket_boundaries_advisory=list(metric.buckets),
+    )
+
+
+def _observe(meter: Meter, counts: Tallies, settings: Settings) -> None:
+    """Create the observable instruments that this provider does not have yet."""
+    ratio = HitRatio(counts.requests, settings.hit_ratio_window)
+    readers: dict[names.Metric, Callable[[], Iterable[tuple[int | float, Attributes]]]] = {
+        names.CACHE_REQUESTS: lambda: _by_target(counts.requests, (names.CACHE_REQUEST_TYPE,)),
+        names.CACHE_WRITES: lambda: _by_target(
+            counts.writes, (names.CACHE_WRITE_TTL, names.CACHE_WRITE_RESULT)
+        ),
+        names.CACHE_INVALIDATIONS: lambda: _by_target(counts.removed, (names.INVALIDATION_REASON,)),
+        names.CACHE_INVALIDATION_REQUESTS: lambda: _by_target(
+            counts.removals, (names.INVALIDATION_REASON, names.INVALIDATION_EFFECT)
+        ),
+        names.CACHE_HIT_RATIO: ratio.read,
+        names.OWN_ERRORS: lambda: [(n, {names.STEP: k}) for k, n in counts.errors.items()],
+        names.OVERFLOWS: lambda: [(n, {names.BOUND: k}) for k, n in counts.overflows.items()],
+    }
+    for metric, read in readers.items():
+        wanted = metric.group is None or metric.group in settings.metrics
+        if not wanted or metric.name in counts.observed:
+            continue
+        counts.observed.add(metric.name)
+        create = (
+            meter.create_observable_gauge
+            if metric.kind == "gauge"
+            else meter.create_observable_counter
+        )
+        create(metric.name, [_callback(counts, read)], metric.unit, metric.description)
+
+
+def _callback(
+    counts: Tallies, read: Callable[[], Iterable[tuple[int | float, Attributes]]]
+) -> Callable[[CallbackOptions], Iterable[Observation]]:
+    def observe(_: CallbackOptions) -> Iterable[Observation]:
+        return [] if counts.silent else [Observation(value, found) for value, found in read()]
+
+    return observe
+
+
+def _by_target(tally: Tally[Key], attributes: tuple[str, ...]) -> Iterable[tuple[int, Attributes]]:
+    for (target, values), count in tally.items():
+        pairs = zip((names.CACHE_NAME, *attributes), values, strict=True)
+        yield count, {**target.attributes, **dict(pairs)}

@@ -1,0 +1,157 @@
+"""Removals: which forms of a command remove entries, and how many the reply says are gone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from otel_redis_cache import conventions as names
+from otel_redis_cache.facts import Operands, Removal, Reply
+from otel_redis_cache.operands import (
+    after_pairs,
+    count_of,
+    distinct,
+    elements,
+    fields,
+    number,
+    one,
+    options,
+    set_options,
+    two,
+    word,
+)
+
+
+def _distinct_keys(operands: Operands, _: float) -> int:
+    return distinct(operands)
+
+
+def _one_entry(_: Operands, __: float) -> int:
+    return 1
+
+
+def _replied_count(_: Operands, reply: Reply) -> int:
+    return count_of(reply)
+
+
+def _replied_value(_: Operands, reply: Reply) -> int:
+    return 0 if reply is None else 1
+
+
+def _replied_values(operands: Operands, reply: Reply) -> int:
+    """Distinct fields: one that is named twice is found once."""
+    pairs = zip(fields(operands), elements(reply), strict=False)
+    return distinct(field for field, value in pairs if value is not None)
+
+
+def _distinct_fields(operands: Operands, _: float) -> int:
+    return distinct(fields(operands))
+
+
+def _distinct_hdel_fields(operands: Operands, _: float) -> int:
+    return distinct(operands[1:])
+
+
+def _past(scale: float, *, absolute: bool) -> Callable[[object, float], bool]:
+    def past(deadline: object, now: float) -> bool:
+        value = number(deadline)
+        if value is None:
+            return False
+        return value / scale <= now if absolute else value <= 0
+
+    return past
+
+
+def expiry(scale: float, *, absolute: bool) -> Removal:
+    """``EXPIRE key 0`` and the like remove a key that is there."""
+    past = _past(scale, absolute=absolute)
+
+    def asked(operands: Operands, now: float) -> int:
+        return 1 if len(operands) > 1 and past(operands[1], now) else 0
+
+    return Removal(asked, _replied_count, names.EXPIRE)
+
+
+def field_expiry(scale: float, *, absolute: bool) -> Removal:
+    """``HEXPIRE key 0 FIELDS n field ...`` replies 2 for each field that it removed."""
+    past = _past(scale, absolute=absolute)
+
+    def asked(operands: Operands, now: float) -> int:
+        return distinct(fields(operands)) if len(operands) > 1 and past(operands[1], now) else 0
+
+    def removed(_: Operands, reply: Reply) -> int:
+        return sum(element == 2 for element in elements(reply))
+
+    return Removal(asked, removed, names.EXPIRE)
+
+
+def past_deadline(
+    start: Callable[[Operands], int],
+    asked: Callable[[Operands], int],
+    removed: Callable[[Operands, Reply], int],
+    *,
+    tells: bool = True,
+) -> Removal:
+    """``EXAT`` or ``PXAT`` with a time that has passed removes what it names."""
+
+    def asked_now(operands: Operands, now: float) -> int:
+        if len(operands) < 3:
+            return 0
+        return asked(operands) if _deadline_passed(operands, start(operands), now) else 0
+
+    return Removal(asked_now, removed, names.EXPIRE, tells=tells)
+
+
+def _deadline_passed(operands: Operands, start: int, now: float) -> bool:
+    given = options(operands, start)
+    return any(
+        _past(scale, absolute=True)(given[option], now)
+        for option, scale in (("EXAT", 1.0), ("PXAT", 1000.0))
+        if option in given
+    )
+
+
+def _accepted(operands: Operands, reply: Reply) -> int:
+    """Whether a SET was carried out; with GET the reply is the old value and cannot tell."""
+    return 1 if reply or "GET" in set_options(operands) else 0
+
+
+def _restore_deadline(operands: Operands, now: float) -> int:
+    absolute = any(word(operand) == "ABSTTL" for operand in operands[3:])
+    ttl = number(operands[1]) if len(operands) > 1 else None
+    return 1 if absolute and ttl is not None and 0 < ttl / 1000 <= now else 0
+
+
+def _replied_anything(_: Operands, __: Reply) -> int:
+    return 1
+
+
+def _truthy(_: Operands, reply: Reply) -> int:
+    return 1 if reply else 0
+
+
+def _moved_away(operands: Operands, _: float) -> int:
+    return 0 if any(word(operand) == "COPY" for operand in operands[5:]) else 1
+
+
+def _moved(_: Operands, reply: Reply) -> int:
+    return 0 if word(reply) == "NOKEY" else 1
+
+
+def _stored_nothing(_: Operands, reply: Reply) -> int:
+    return 1 if isinstance(reply, int) and count_of(reply) == 0 else 0
+
+
+KEYS_DELETED = Removal(_distinct_keys, _replied_count, each_key=True)
+VALUE_TAKEN = Removal(_one_entry, _replied_value)
+DELETED_IF_EQUAL = Removal(_one_entry, _replied_count)
+FIELDS_DELETED = Removal(_distinct_hdel_fields, _replied_count)
+FIELDS_TAKEN = Removal(_distinct_fields, _replied_values)
+RENAMED = Removal(_one_entry, _truthy, names.RENAME, tells=False)
+MIGRATED = Removal(_moved_away, _moved, tells=False)
+EMPTIED = Removal(_one_entry, _stored_nothing, names.OVERWRITE, tells=False, incidental=True)
+GETEX_PAST = past_deadline(one, one, _replied_value)
+HGETEX_PAST = past_deadline(one, lambda operands: distinct(fields(operands)), _replied_values)
+SET_PAST = past_deadline(two, one, _accepted, tells=False)
+MSETEX_PAST = past_deadline(after_pairs, one, _truthy, tells=False)
+HSETEX_PAST = past_deadline(one, one, _truthy, tells=False)
+RESTORE_PAST = Removal(_restore_deadline, _replied_anything, names.EXPIRE, tells=False)

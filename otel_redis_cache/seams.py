@@ -1,0 +1,242 @@
+"""Which methods of redis-py and valkey-py are wrapped, as rows, and how they are put back.
+
+A wrapper is a plain function that keeps ``__wrapped__``. It asks for its observer at each call, so
+one that somebody else wrapped in turn can stay where it is and falls silent.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import importlib.util
+import threading
+import weakref
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from otel_redis_cache.observe import Observer, see_replies
+
+Method = Callable[..., Any]
+Make = Callable[["Seams", Method], Method]
+
+MARK = "_otel_redis_cache_observer"
+"""The attribute of a client, or of a pipeline of it, that has an observer of its own."""
+
+
+def _command(seams: Seams, original: Method) -> Method:
+    @functools.wraps(original)
+    def execute_command(self: Any, *args: Any, **options: Any) -> Any:
+        observer = getattr(self, MARK, None) or seams.observer
+        call = None if observer is None else observer.open(self, args, options)
+        if call is None:
+            return original(self, *args, **options)
+        with call:
+            call.reply = original(self, *args, **options)
+        return call.reply
+
+    return execute_command
+
+
+def _async_command(seams: Seams, original: Method) -> Method:
+    @functools.wraps(original)
+    async def execute_command(self: Any, *args: Any, **options: Any) -> Any:
+        observer = getattr(self, MARK, None) or seams.observer
+        call = None if observer is None else observer.open(self, args, options)
+        if call is None:
+            return await original(self, *args, **options)
+        with call:
+            call.reply = await original(self, *args, **options)
+        return call.reply
+
+    return execute_command
+
+
+def _batch(seams: Seams, original: Method) -> Method:
+    @functools.wraps(original)
+    def execute(self: Any, *args: Any, **kwargs: Any) -> Any:
+        observer = getattr(self, MARK, None) or seams.observer
+        call = None if observer is None else observer.open_batch(self, kwargs)
+        if call is None:
+            return original(self, *args, **kwargs)
+        with call:
+            call.reply = original(self, *args, **kwargs)
+        return call.reply
+
+    return execute
+
+
+def _async_batch(seams: Seams, original: Method) -> Method:
+    @functools.wraps(original)
+    async def execute(self: Any, *args: Any, **kwargs: Any) -> Any:
+        observer = getattr(self, MARK, None) or seams.observer
+        call = None if observer is None else observer.open_batch(self, kwargs)
+        if call is None:
+            return await original(self, *args, **kwargs)
+        with call:
+            call.reply = await original(self, *args, **kwargs)
+        return call.reply
+
+    return execute
+
+
+def _raise_first_error(_: Seams, original: Method) -> Method:
+    """Where a batch is about to raise about one reply, all of its replies are still at hand."""
+
+    @functools.wraps(original)
+    def raise_first_error(self: Any, commands: Any, response: Any) -> Any:
+        see_replies(response)
+        return original(self, commands, response)
+
+    return raise_first_error
+
+
+def _script(seams: Seams, original: Method) -> Method:
+    """A script that the server does not know is loaded and run again: one call of the caller's."""
+
+    @functools.wraps(original)
+    def __call__(self: Any, keys: Any = None, args: Any = None, client: Any = None) -> Any:  # noqa: N807
+        call = seams.open_script(self, keys, args, client)
+        if call is None:
+            return original(self, keys, args, client)
+        with call:
+            call.reply = original(self, keys, args, client)
+        return call.reply
+
+    return __call__
+
+
+def _async_script(seams: Seams, original: Method) -> Method:
+    @functools.wraps(original)
+    async def __call__(self: Any, keys: Any = None, args: Any = None, client: Any = None) -> Any:  # noqa: N807
+        call = seams.open_script(self, keys, args, client)
+        if call is None:
+            return await original(self, keys, args, client)
+        with call:
+            call.reply = await original(self, keys, args, client)
+        return call.reply
+
+    return __call__
+
+
+def _pipeline(_: Seams, original: Method) -> Method:
+    """A pipeline is observed as the client that made it."""
+
+    @functools.wraps(original)
+    def pipeline(self: Any, *args: Any, **kwargs: Any) -> Any:
+        made = original(self, *args, **kwargs)
+        if (observer := getattr(self, MARK, None)) is not None:
+            setattr(made, MARK, observer)
+        return made
+
+    return pipeline
+
+
+_CLIENT: tuple[tuple[str, Make, Make], ...] = (
+    ("execute_command", _command, _async_command),
+    ("pipeline", _pipeline, _pipeline),
+)
+_PIPELINE: tuple[tuple[str, Make, Make], ...] = (
+    ("execute", _batch, _async_batch),
+    ("immediate_execute_command", _command, _async_command),
+    ("raise_first_error", _raise_first_error, _raise_first_error),
+)
+
+
+def rows(library: str, client: str) -> Iterator[tuple[str, str, str, Make]]:
+    """(module, class, method, wrapper) for a library whose client class has this name."""
+    for module, is_async in ((f"{library}.client", False), (f"{library}.asyncio.client", True)):
+        for owner, methods in ((client, _CLIENT), ("Pipeline", _PIPELINE)):
+            for method, make, make_async in methods:
+                yield module, owner, method, make_async if is_async else make
+    yield f"{library}.commands.core", "Script", "__call__", _script
+    yield f"{library}.commands.core", "AsyncScript", "__call__", _async_script
+
+
+LIBRARIES = {"redis": "Redis", "valkey": "Valkey"}
+
+
+@dataclass(frozen=True)
+class Seam:
+    """One wrapped method."""
+
+    owner: type
+    method: str
+    original: Method
+    wrapper: Method
+
+    @property
+    def is_in_place(self) -> bool:
+        """Whether calls still pass our wrapper, also where somebody wrapped it in turn."""
+        found: Any = self.owner.__dict__.get(self.method)
+        while found is not None and found is not self.wrapper:
+            found = getattr(found, "__wrapped__", None)
+        return found is not None
+
+
+class Seams:
+    """All wrapped methods of this process: one observer of every client, and some of their own."""
+
+    def __init__(self) -> None:
+        """Start with nothing wrapped."""
+        self.observer: Observer | None = None
+        """Watches every client that has no observer of its own."""
+        self._wrapped: dict[tuple[type, str], Seam] = {}
+        self._marked: weakref.WeakSet[Any] = weakref.WeakSet()
+        self._lock = threading.RLock()
+
+    def attach(self, observer: Observer) -> None:
+        """Watch every client."""
+        with self._lock:
+            self.observer = observer
+            self._wrap()
+
+    def detach(self) -> None:
+        """Put everything back, but for clients that have an observer of their own."""
+        with self._lock:
+            self.observer = None
+            self._unwrap_if_unused()
+
+    def attach_to(self, client: Any, observer: Observer) -> None:
+        """Watch one client, and the pipelines that it makes from now on."""
+        with self._lock:
+            setattr(client, MARK, observer)
+            self._marked.add(client)
+            self._wrap()
+
+    def detach_from(self, client: Any) -> None:
+        """Leave one client as it was; without an observer of its own it is no error."""
+        with self._lock:
+            if getattr(client, MARK, None) is not None:
+                delattr(client, MARK)
+            self._marked.discard(client)
+            self._unwrap_if_unused()
+
+    def open_script(self, script: Any, keys: Any, args: Any, client: Any) -> Any:
+        """A call for a script that is about to run; None where it is queued, or not observed."""
+        client = script.registered_client if client is None else client
+        observer = getattr(client, MARK, None) or self.observer
+        if observer is None:
+            return None
+        return observer.open_script(client, script.sha, keys, args)
+
+    def _wrap(self) -> None:
+        for library, client in LIBRARIES.items():
+            if importlib.util.find_spec(library) is None:
+                continue
+            for module, owner_name, method, make in rows(library, client):
+                owner = getattr(importlib.import_module(module), owner_name)
+                seam = self._wrapped.get((owner, method))
+                if seam is None or not seam.is_in_place:
+                    original = owner.__dict__[method]
+                    wrapper = make(self, original)
+                    self._wrapped[owner, method] = Seam(owner, method, original, wrapper)
+                    setattr(owner, method, wrapper)
+
+    def _unwrap_if_unused(self) -> None:
+        if self.observer is not None or len(self._marked):
+            return
+        for key, seam in list(self._wrapped.items()):
+            if seam.owner.__dict__.get(seam.method) is seam.wrapper:
+                setattr(seam.owner, seam.method, seam.original)
+                del self._wrapped[key]

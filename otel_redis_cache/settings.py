@@ -1,0 +1,282 @@
+"""What a user can decide, from keywords, the environment or the declarative configuration file."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+from otel_redis_cache.conventions import GROUPS
+
+logger = logging.getLogger("otel_redis_cache")
+
+PREFIX = "OTEL_REDIS_CACHE_"
+
+
+class SettingError(ValueError):
+    """A setting has a value that is not allowed; names the field, the value and what is allowed."""
+
+
+Rules = tuple[tuple[str, str], ...]
+"""(cache name, key pattern) in order; the name ``-`` means "not a cache"."""
+
+
+def _flag(value: object) -> bool:
+    if isinstance(value, bool):
+        return value
+    words = {"true": True, "1": True, "yes": True, "on": True}
+    words |= {"false": False, "0": False, "no": False, "off": False}
+    return words[_text(value).strip().lower()]
+
+
+def _flag_or_auto(value: object) -> bool | None:
+    return None if value is None else _flag(value)
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError
+    return value
+
+
+def _optional_text(value: object) -> str | None:
+    return None if value is None else _text(value)
+
+
+def _whole(value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, int | str):
+        raise TypeError
+    number = int(value)
+    if number < 0:
+        raise ValueError
+    return number
+
+
+def _seconds(value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        raise TypeError
+    number = float(value)
+    if not 1 <= number <= 86_400:
+        raise ValueError
+    return number
+
+
+def _delimiter(value: object) -> str:
+    text = _text(value)
+    if not 1 <= len(text) <= 8 or text.strip() == "":
+        raise ValueError
+    return text
+
+
+def _one_of(*allowed: str) -> Callable[[object], str]:
+    def parse(value: object) -> str:
+        # YAML reads a bare `off` as false.
+        text = "off" if value is False else _text(value).strip().lower()
+        if text not in allowed:
+            raise ValueError
+        return text
+
+    return parse
+
+
+def _list(value: object) -> list[str]:
+    items = value.split(",") if isinstance(value, str) else value
+    if not isinstance(items, Iterable) or isinstance(items, bytes | Mapping):
+        raise TypeError
+    return [text for item in cast("Iterable[object]", items) if (text := _text(item).strip())]
+
+
+def _commands(value: object) -> frozenset[str]:
+    return frozenset(" ".join(name.upper().split()) for name in _list(value))
+
+
+def _groups(value: object) -> frozenset[str]:
+    if isinstance(value, bool):
+        return frozenset(GROUPS if value else ())
+    chosen = [name.lower() for name in _list(value)]
+    if chosen == ["all"]:
+        return frozenset(GROUPS)
+    if chosen == ["none"]:
+        return frozenset()
+    if not chosen or not set(chosen) <= set(GROUPS):
+        raise ValueError
+    return frozenset(chosen)
+
+
+def _rules(value: object) -> Rules:
+    if isinstance(value, Mapping):
+        pairs = cast("Mapping[object, object]", value).items()
+        found = [(_text(name), text) for name, given in pairs for text in _patterns(given)]
+    else:
+        found = [_rule(text) for text in _list(value)]
+    for name, pattern in found:
+        if not name or not pattern or len(name) > 64 or len(pattern) > 256:
+            raise ValueError
+    return tuple(found)
+
+
+def _patterns(value: object) -> list[str]:
+    """The patterns of one cache; a comma is part of a pattern where the caller gives a mapping."""
+    return [value] if isinstance(value, str) else _list(value)
+
+
+def _rule(text: str) -> tuple[str, str]:
+    """``sessions=sess:*`` names a cache; ``locks:*=-`` says that these keys are none."""
+    pattern, dash, rest = text.rpartition("=")
+    if dash and rest.strip() == "-":
+        return "-", pattern.strip()
+    name, equals, pattern = text.partition("=")
+    if not equals:
+        raise ValueError
+    return name.strip(), pattern.strip()
+
+
+def _setting(default: object, parse: Callable[[object], object], allowed: str, meaning: str) -> Any:
+    """A field with the one way to read it and the words that say what it takes."""
+    return field(default=default, metadata={"parse": parse, "allowed": allowed, "meaning": meaning})
+
+
+_FLAG = "true or false"
+_COMMANDS = "command names, comma-separated"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Every option of the package; see ``docs/settings.md``, which is made from this class."""
+
+    caches: Rules = _setting(
+        (),
+        _rules,
+        "rules name=pattern, comma-separated, or a mapping; a name of 1 to 64 and a pattern of "
+        "1 to 256 characters; pattern=- for keys that are no cache",
+        "Which keys belong to which named cache, first match wins. In a pattern `*` stands for "
+        "any text, `?` for one character and `{id}` for one part between delimiters.",
+    )
+    auto_caches: bool | None = _setting(
+        None,
+        _flag_or_auto,
+        _FLAG,
+        "Name the cache after the key's first part where no rule matches. On without rules, off "
+        "with rules, unless said otherwise.",
+    )
+    max_auto_caches: int = _setting(
+        20, _whole, "a whole number from 0", "How many such names; later ones are `_other`."
+    )
+    key_delimiter: str = _setting(
+        ":", _delimiter, "1 to 8 characters, not blank", "What parts of a key are separated by."
+    )
+    count_probes: bool = _setting(
+        False, _flag, _FLAG, "Count EXISTS, TTL, TYPE and other probes as lookups."
+    )
+    duration_by_cache: bool = _setting(
+        False, _flag, _FLAG, "Put `cache.name` on `db.client.operation.duration`."
+    )
+    traces: bool = _setting(True, _flag, _FLAG, "Make spans.")
+    metrics: frozenset[str] = _setting(
+        frozenset(GROUPS),
+        _groups,
+        f"all, none, or groups of {', '.join(GROUPS)}",
+        "Which groups of metrics to make.",
+    )
+    query_text: str = _setting(
+        "sanitized",
+        _one_of("sanitized", "keys", "off"),
+        "sanitized, keys or off",
+        "`db.query.text`: `GET ?`, or `GET user:1` (keys shown, values masked), or none.",
+    )
+    key_attribute: str = _setting(
+        "none",
+        _one_of("none", "template", "hash", "full"),
+        "none, template, hash or full",
+        "`cache.key`: nothing, `user:{}`, a keyed hash (needs `key_secret`), or the key.",
+    )
+    key_secret: str | None = _setting(
+        None, _optional_text, "text", "The secret of `key_attribute=hash`."
+    )
+    include_commands: frozenset[str] = _setting(
+        frozenset[str](), _commands, _COMMANDS, "Make spans for these commands only."
+    )
+    exclude_commands: frozenset[str] = _setting(
+        frozenset[str](), _commands, _COMMANDS, "Make no spans for these commands."
+    )
+    require_parent_span: bool = _setting(
+        False, _flag, _FLAG, "Make spans only inside another span; metrics stay exact."
+    )
+    extra_commands: frozenset[str] = _setting(
+        frozenset[str](), _commands, _COMMANDS, "Further command names that metrics may carry."
+    )
+    hit_ratio_window: float = _setting(
+        60.0, _seconds, "seconds from 1 to 86400", "The window of `cache.hit_ratio`."
+    )
+    on_conflict: str = _setting(
+        "yield",
+        _one_of("yield", "both", "off"),
+        "yield, both or off",
+        "Where another instrumentation already makes Redis spans or durations: leave those to "
+        "it, make both, or switch this package off.",
+    )
+
+    def __post_init__(self) -> None:
+        """Hold the one rule between two fields."""
+        if self.key_attribute == "hash" and not self.key_secret:
+            message = "key_attribute is 'hash', which needs key_secret: a text that is kept secret"
+            raise SettingError(message)
+
+    @property
+    def names_automatically(self) -> bool:
+        """Whether keys that no rule matches are named after their first part."""
+        return not self.caches if self.auto_caches is None else self.auto_caches
+
+
+FIELDS = {f.name: f for f in dataclasses.fields(Settings)}
+
+
+def from_keywords(given: Mapping[str, object], environ: Mapping[str, str]) -> Settings:
+    """Settings from keywords, else from the environment, else the defaults.
+
+    Raises:
+        SettingError: for a keyword that does not exist or has a value that is not allowed.
+
+    A wrong value in the environment must not stop an application that nobody is looking at:
+    it is logged in one line and the default is used.
+    """
+    for name in given:
+        if name not in FIELDS:
+            message = f"{name!r} is no setting; allowed are {', '.join(sorted(FIELDS))}"
+            raise SettingError(message)
+    values = _from_environment(environ, skip=given)
+    values |= {name: parse(name, value) for name, value in given.items()}
+    try:
+        return Settings(**values)
+    except SettingError as error:
+        if "key_attribute" in given:
+            raise
+        logger.warning("%s; using the default", error)
+        values["key_attribute"] = "none"
+        return Settings(**values)
+
+
+def parse(name: str, value: object) -> Any:
+    """One value of one field, or a :class:`SettingError` that says what is allowed."""
+    facts = FIELDS[name].metadata
+    try:
+        return facts["parse"](value)
+    except (ValueError, TypeError, KeyError):
+        shown = "(not shown)" if name == "key_secret" else repr(value)[:80]
+        message = f"{name} is {shown}; allowed: {facts['allowed']}"
+        raise SettingError(message) from None
+
+
+def _from_environment(environ: Mapping[str, str], skip: Mapping[str, object]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name in FIELDS:
+        value = environ.get(PREFIX + name.upper(), "")
+        if name in skip or not value.strip():
+            continue
+        try:
+            found[name] = parse(name, value)
+        except SettingError as error:
+            logger.warning("%s%s: %s; using the default", PREFIX, name.upper(), error)
+    return found

@@ -1,0 +1,123 @@
+"""Writes: what becomes of a key's time to live, and whether the server stored the key."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from otel_redis_cache import conventions as names
+from otel_redis_cache.facts import Operands, Reply, Write
+from otel_redis_cache.operands import (
+    TTL_OPTIONS,
+    after_pairs,
+    count_of,
+    key_bytes,
+    number,
+    one,
+    options,
+    set_options,
+    sort_destination,
+    two,
+)
+
+
+def _first(_: Operands) -> Sequence[int]:
+    return (0,)
+
+
+def _second(_: Operands) -> Sequence[int]:
+    return (1,)
+
+
+def _if_moved(_: Operands, reply: Reply) -> bool | None:
+    return True if reply else None
+
+
+def _set_ttl(_: Operands) -> str:
+    return names.TTL_SET
+
+
+def _no_ttl(_: Operands) -> str:
+    return names.TTL_NONE
+
+
+def _kept_ttl(_: Operands) -> str:
+    return names.TTL_KEPT
+
+
+def ttl_option(
+    start: Callable[[Operands], int], otherwise: str = names.TTL_NONE
+) -> Callable[[Operands], str]:
+    """What the options from a position on do to the time to live."""
+
+    def ttl(operands: Operands) -> str:
+        if len(operands) <= 2:
+            return otherwise
+        given = options(operands, start(operands))
+        if "KEEPTTL" in given:
+            return names.TTL_KEPT
+        return names.TTL_SET if given.keys() & TTL_OPTIONS else otherwise
+
+    return ttl
+
+
+def _restore_ttl(operands: Operands) -> str:
+    return names.TTL_SET if len(operands) > 1 and number(operands[1]) else names.TTL_NONE
+
+
+def _stored_always(_: Operands, __: Reply) -> bool:
+    return True
+
+
+def _stored_if_true(_: Operands, reply: Reply) -> bool:
+    return bool(reply)
+
+
+def _stored_if_positive(_: Operands, reply: Reply) -> bool:
+    return count_of(reply) > 0
+
+
+def _stored_if_any(_: Operands, reply: Reply) -> bool:
+    return reply is not None
+
+
+def _stored_if_not_empty(_: Operands, reply: Reply) -> bool | None:
+    return True if count_of(reply) else None
+
+
+def _stored_by_set(operands: Operands, reply: Reply) -> bool:
+    """With GET the reply is the old value, so whether it was written depends on the condition."""
+    if len(operands) <= 2:
+        return bool(reply)
+    given = set_options(operands)
+    if "GET" not in given:
+        return bool(reply)
+    if "NX" in given:
+        return reply is None
+    if "IFEQ" in given:
+        return key_bytes(reply) == key_bytes(given["IFEQ"])
+    if "IFNE" in given:
+        return key_bytes(reply) != key_bytes(given["IFNE"])
+    return reply is not None if given.keys() & {"XX", "IFDEQ"} else True
+
+
+def _stored_by_sort(operands: Operands, reply: Reply) -> bool | None:
+    return _stored_if_not_empty(operands, reply) if isinstance(reply, int) else None
+
+
+SET = Write(ttl_option(two), _stored_by_set)
+SET_WITH_TTL = Write(_set_ttl, _stored_always)
+SET_WITHOUT_TTL = Write(_no_ttl, _stored_always)
+SET_IF_NEW = Write(_no_ttl, _stored_if_true)
+UPDATED = Write(_kept_ttl, _stored_always)
+UPDATED_IF_TRUE = Write(_kept_ttl, _stored_if_true)
+UPDATED_IF_POSITIVE = Write(_kept_ttl, _stored_if_positive)
+UPDATED_IF_ANY = Write(_kept_ttl, _stored_if_any)
+MOVED_TO_SECOND = Write(_kept_ttl, _if_moved, _second)
+COPIED_TO_SECOND = Write(_kept_ttl, _stored_if_true, _second)
+STORED_TO_FIRST = Write(_no_ttl, _stored_if_not_empty, _first)
+RESTORED = Write(_restore_ttl, _stored_always)
+FIELDS_SET_WITH_TTL = Write(ttl_option(one, names.TTL_KEPT), _stored_if_true)
+PAIRS_SET = Write(ttl_option(after_pairs), _stored_if_true)
+
+
+SORTED = Write(_no_ttl, _stored_by_sort, sort_destination)
