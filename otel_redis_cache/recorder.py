@@ -40,7 +40,7 @@ class Recorder:
             names.SCOPE, version, schema_url=names.SCHEMA_URL
         )
         meter = meter_provider.get_meter(names.SCOPE, version, schema_url=names.SCHEMA_URL)
-        self.tallies = tallies.of(_lasting(meter_provider))
+        self.tallies = tallies.of(meter_provider)
         self._durations: Histogram | None = None
         self._blocked: Histogram | None = None
         if "operations" in settings.metrics:
@@ -163,15 +163,6 @@ class Recorder:
             attributes[names.CACHE_NAME] = cache
         self._series[key] = attributes
         return attributes
-
-
-def _lasting(provider: MeterProvider) -> object:
-    """The provider that tallies belong to.
-
-    Before an SDK is set, the API hands out a proxy that later passes everything on to the
-    provider set; instruments made through it are that provider's.
-    """
-    return getattr(provider, "_real_meter_provider", None) or provider
 
 
 def _histogram(meter: Meter, metric: names.Metric) -> Histogram:

@@ -179,11 +179,22 @@ class HitRatio:
 def of(provider: object) -> Tallies:
     """The tallies of this provider: the same ones whenever it is instrumented again."""
     with _registry_lock:
-        found = _registry.get(provider)
+        found = _registry.get(provider) or _made_through_proxy(provider)
         if found is None:
             found = _registry[provider] = Tallies()
         found.silent = False
         return found
+
+
+def _made_through_proxy(provider: object) -> Tallies | None:
+    """The tallies of instruments that were made before this provider was set.
+
+    Until then the API hands out a proxy, which passes its instruments on to the provider set.
+    """
+    for known, counts in _registry.items():
+        if getattr(known, "_real_meter_provider", None) is provider:
+            return counts
+    return None
 
 
 def _after_fork(living: Iterable[Tallies | HitRatio]) -> None:

@@ -1,0 +1,38 @@
+from __future__ import annotations
+
+from opentelemetry.semconv import schemas
+from opentelemetry.semconv._incubating.attributes import db_attributes as incubating
+from opentelemetry.semconv.metrics import db_metrics
+
+from otel_redis_cache import conventions
+
+
+def test_the_schema_is_the_one_that_semantic_conventions_publish() -> None:
+    assert schemas.Schemas.V1_44_0.value == conventions.SCHEMA_URL
+
+
+def test_copied_names_are_the_official_ones() -> None:
+    assert db_metrics.DB_CLIENT_OPERATION_DURATION == conventions.OPERATION_DURATION.name
+    assert incubating.DbSystemNameValues.REDIS.value == conventions.REDIS
+
+
+def test_names_are_unique_and_lower_case() -> None:
+    names = [metric.name for metric in conventions.METRICS]
+
+    assert len(set(names)) == len(names)
+    assert all(name == name.lower() for name in names)
+
+
+def test_no_metric_may_carry_a_key_or_a_text() -> None:
+    for metric in conventions.METRICS:
+        assert not {conventions.CACHE_KEY, conventions.DB_QUERY_TEXT} & set(metric.attributes)
+
+
+def test_buckets_grow() -> None:
+    for metric in conventions.METRICS:
+        assert list(metric.buckets) == sorted(set(metric.buckets))
+        assert bool(metric.buckets) == (metric.kind == "histogram")
+
+
+def test_every_group_has_a_metric() -> None:
+    assert {metric.group for metric in conventions.METRICS} == {None, *conventions.GROUPS}

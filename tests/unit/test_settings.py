@@ -1,0 +1,145 @@
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import pytest
+
+from otel_redis_cache.settings import FIELDS, SettingError, Settings, from_keywords
+
+
+def test_defaults_are_those_of_the_contract() -> None:
+    settings = from_keywords({}, {})
+
+    assert settings == Settings()
+    assert settings.names_automatically
+    assert settings.metrics == {"operations", "cache", "ratio"}
+    assert (settings.query_text, settings.key_attribute) == ("sanitized", "none")
+    assert settings.on_conflict == "yield"
+
+
+@pytest.mark.parametrize(
+    ("field", "text", "value"),
+    [
+        ("caches", "a=x:*, b=y:*", (("a", "x:*"), ("b", "y:*"))),
+        ("caches", "locks:*=-", (("-", "locks:*"),)),
+        ("auto_caches", "false", False),
+        ("max_auto_caches", "5", 5),
+        ("key_delimiter", "/", "/"),
+        ("count_probes", "yes", True),
+        ("duration_by_cache", "ON", True),
+        ("traces", "0", False),
+        ("metrics", "none", frozenset()),
+        ("metrics", "all", {"operations", "cache", "ratio"}),
+        ("metrics", "cache, ratio", {"cache", "ratio"}),
+        ("query_text", "KEYS", "keys"),
+        ("key_attribute", "template", "template"),
+        ("key_secret", "s3cret", "s3cret"),
+        ("include_commands", "get, config  get", {"GET", "CONFIG GET"}),
+        ("exclude_commands", "PING", {"PING"}),
+        ("require_parent_span", "true", True),
+        ("extra_commands", "my.cmd", {"MY.CMD"}),
+        ("hit_ratio_window", "30", 30.0),
+        ("on_conflict", "both", "both"),
+    ],
+)
+def test_every_field_is_read_from_the_environment(field: str, text: str, value: object) -> None:
+    settings = from_keywords({}, {f"OTEL_REDIS_CACHE_{field.upper()}": text})
+
+    assert getattr(settings, field) == value
+
+
+def test_every_field_has_an_environment_test() -> None:
+    mark = test_every_field_is_read_from_the_environment.pytestmark[0]
+
+    assert {case[0] for case in mark.args[1]} == set(FIELDS)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "shown"),
+    [
+        ("caches", "sess:*", "'sess:*'"),
+        ("caches", {"a": 5}, "{'a': 5}"),
+        ("caches", "a=", "'a='"),
+        ("caches", {"x" * 65: "a:*"}, "{'xxx"),
+        ("auto_caches", "perhaps", "'perhaps'"),
+        ("max_auto_caches", -1, "-1"),
+        ("max_auto_caches", "many", "'many'"),
+        ("max_auto_caches", True, "True"),
+        ("key_delimiter", "", "''"),
+        ("key_delimiter", " ", "' '"),
+        ("metrics", "latency", "'latency'"),
+        ("metrics", "", "''"),
+        ("query_text", "full", "'full'"),
+        ("query_text", 3, "3"),
+        ("include_commands", 3, "3"),
+        ("include_commands", [3], "[3]"),
+        ("hit_ratio_window", 0, "0"),
+        ("hit_ratio_window", "soon", "'soon'"),
+        ("hit_ratio_window", float("nan"), "nan"),
+        ("on_conflict", "ignore", "'ignore'"),
+    ],
+)
+def test_a_wrong_keyword_names_field_value_and_what_is_allowed(
+    field: str, value: Any, shown: str
+) -> None:
+    with pytest.raises(SettingError) as raised:
+        from_keywords({field: value}, {})
+
+    message = str(raised.value)
+    assert message.startswith(f"{field} is {shown}")
+    assert FIELDS[field].metadata["allowed"] in message
+
+
+def test_an_unknown_keyword_names_the_known_ones() -> None:
+    with pytest.raises(SettingError, match=r"'cache' is no setting; allowed are auto_caches, cac"):
+        from_keywords({"cache": "x"}, {})
+
+
+def test_a_secret_is_never_shown() -> None:
+    with pytest.raises(SettingError) as raised:
+        from_keywords({"key_secret": 12345678}, {})
+
+    assert "12345678" not in str(raised.value)
+
+
+def test_hashes_need_a_secret() -> None:
+    with pytest.raises(SettingError, match="key_secret"):
+        from_keywords({"key_attribute": "hash"}, {})
+
+
+def test_a_wrong_environment_value_is_one_line_and_the_default(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    environ = {"OTEL_REDIS_CACHE_QUERY_TEXT": "everything"}
+    with caplog.at_level(logging.DEBUG):
+        settings = from_keywords({}, environ)
+
+    assert settings.query_text == "sanitized"
+    (record,) = caplog.records
+    assert record.levelname == "WARNING"
+    assert record.getMessage() == (
+        "OTEL_REDIS_CACHE_QUERY_TEXT: query_text is 'everything'; allowed: sanitized, keys or "
+        "off; using the default"
+    )
+
+
+def test_hashes_without_a_secret_in_the_environment_fall_back(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    settings = from_keywords({}, {"OTEL_REDIS_CACHE_KEY_ATTRIBUTE": "hash"})
+
+    assert settings.key_attribute == "none"
+    assert len(caplog.records) == 1
+
+
+def test_a_keyword_wins_over_the_environment() -> None:
+    settings = from_keywords({"query_text": "off"}, {"OTEL_REDIS_CACHE_QUERY_TEXT": "broken"})
+
+    assert settings.query_text == "off"
+
+
+def test_yaml_booleans_are_understood() -> None:
+    settings = from_keywords({"query_text": False, "metrics": False, "traces": True}, {})
+
+    assert (settings.query_text, settings.metrics) == ("off", frozenset())

@@ -1,0 +1,146 @@
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from otel_redis_cache.facts import Outcome, Target
+from otel_redis_cache.tallies import HitRatio, Tallies, Tally, of
+
+TARGET = Target("redis", "localhost")
+
+
+class Clock:
+    now = 0.0
+
+
+def test_bumps_of_eight_threads_are_all_counted() -> None:
+    tally: Tally[str] = Tally()
+
+    def bump() -> None:
+        for _ in range(10_000):
+            tally.add("key")
+
+    threads = [threading.Thread(target=bump) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert tally.items() == [("key", 80_000)]
+
+
+def test_series_stay_under_the_bound_with_the_total_exact() -> None:
+    counts = Tallies()
+    for i in range(10_000):
+        counts.requests.add((TARGET, (f"cache{i}", "hit")))
+    items = counts.requests.items()
+
+    assert len(items) <= 1_500
+    assert sum(count for _, count in items) == 10_000
+    assert dict(items)[TARGET, ("_other", "hit")] == 10_000 - 1_200
+    assert counts.overflows.items() == [("series", 8_800)]
+
+
+def test_too_many_targets_are_folded_with_the_total_exact() -> None:
+    counts = Tallies()
+    for i in range(5_000):
+        counts.requests.add((Target("redis", f"host{i}"), ("user", "hit")))
+    items = counts.requests.items()
+
+    assert len(items) <= 1_500
+    assert sum(count for _, count in items) == 5_000
+    assert [t.address for (t, _), _ in items].count("_other") == 1
+
+
+def test_an_outcome_is_counted_once_for_each_cache_and_kind() -> None:
+    counts, outcome = Tallies(), Outcome()
+    outcome.lookups = {("user", "hit"): 3, ("user", "miss"): 1}
+    outcome.writes = {("user", "set", "stored"): 2}
+    outcome.removed = {("user", "delete"): 2, ("cart", "delete"): 0}
+    outcome.removals = {("user", "delete", "removed"): 1}
+    counts.take(TARGET, outcome)
+
+    assert dict(counts.requests.items()) == {
+        (TARGET, ("user", "hit")): 3,
+        (TARGET, ("user", "miss")): 1,
+    }
+    assert dict(counts.writes.items()) == {(TARGET, ("user", "set", "stored")): 2}
+    assert dict(counts.removed.items()) == {(TARGET, ("user", "delete")): 2}
+    assert dict(counts.removals.items()) == {(TARGET, ("user", "delete", "removed")): 1}
+
+
+def ratio_of(ratio: HitRatio, now: float) -> dict[str, float]:
+    return {str(found["cache.name"]): value for value, found in ratio.read(now)}
+
+
+def test_the_first_ratio_is_from_the_start() -> None:
+    counts = Tallies()
+    ratio = HitRatio(counts.requests, 60)
+    counts.requests.add((TARGET, ("user", "hit")), 3)
+    counts.requests.add((TARGET, ("user", "miss")), 1)
+
+    assert ratio_of(ratio, 1000) == {"user": 0.75}
+
+
+def test_a_ratio_is_over_the_window_and_absent_without_lookups() -> None:
+    counts = Tallies()
+    ratio = HitRatio(counts.requests, 60)
+    counts.requests.add((TARGET, ("user", "hit")), 10)
+    assert ratio_of(ratio, 0) == {"user": 1.0}
+    counts.requests.add((TARGET, ("user", "miss")), 10)
+
+    assert ratio_of(ratio, 30) == {"user": 0.5}
+    assert ratio_of(ratio, 60) == {"user": 0.0}
+    assert ratio_of(ratio, 90) == {}
+    assert ratio_of(ratio, 500) == {}
+
+
+def test_errors_are_in_no_ratio() -> None:
+    counts = Tallies()
+    ratio = HitRatio(counts.requests, 60)
+    counts.requests.add((TARGET, ("user", "error")), 10)
+    assert ratio_of(ratio, 0) == {}
+    counts.requests.add((TARGET, ("user", "hit")), 1)
+
+    assert ratio_of(ratio, 1) == {"user": 1.0}
+
+
+def test_targets_of_one_cache_are_one_ratio() -> None:
+    counts = Tallies()
+    ratio = HitRatio(counts.requests, 60)
+    counts.requests.add((TARGET, ("user", "hit")), 1)
+    counts.requests.add((Target("redis", "other"), ("user", "miss")), 1)
+
+    assert ratio_of(ratio, 0) == {"user": 0.5}
+
+
+def test_frequent_collections_leave_a_bounded_history() -> None:
+    ratio = HitRatio(Tallies().requests, 60)
+    for i in range(100_000):
+        ratio.read(i / 100)
+
+    assert len(ratio._history) <= 62
+
+
+class Provider:
+    """Stands for any meter provider: tallies only need it to be told apart."""
+
+
+def test_a_provider_keeps_its_tallies_while_it_lives() -> None:
+    provider = Provider()
+    counts = of(provider)
+    counts.silent = True
+
+    assert of(provider) is counts
+    assert not counts.silent
+    assert of(Provider()) is not counts
+
+
+@pytest.mark.parametrize("bound", ["requests", "writes", "removed", "removals"])
+def test_every_tally_is_bounded(bound: str) -> None:
+    tally = getattr(Tallies(), bound)
+    for i in range(2_000):
+        tally.add((TARGET, (f"cache{i}", "x", "y")))
+
+    assert len(tally.items()) <= 1_500
