@@ -74,9 +74,9 @@ class Call:
     """One logical call: what was sent, and what came of it."""
 
     __slots__ = (
-        "_observer",
         "_outer",
         "args",
+        "blocks",
         "commands",
         "deferred",
         "elapsed",
@@ -87,6 +87,7 @@ class Call:
         "is_open",
         "kwargs",
         "metric_operation",
+        "observer",
         "operation",
         "outcome",
         "replies",
@@ -111,7 +112,7 @@ class Call:
         transaction: bool = False,
     ) -> None:
         """``args`` are the command's arguments, or the commands of a batch."""
-        self._observer = observer
+        self.observer = observer
         self._outer: Token[Call | None] | None = None
         self.instance = instance
         self.args = args
@@ -124,7 +125,10 @@ class Call:
         self.target = UNKNOWN_TARGET
         self.span: Span | None = None
         self.token: Token[Context] | None = None
+        self.blocks = False
+        """Whether the server makes this call wait for data; inside a transaction nothing waits."""
         self.deferred = False
+        """Whether only the reply can tell if there will be a span."""
         self.reply: Any = None
         self.replies: Sequence[Any] | None = None
         """Each command's reply, where the client raised about one of them."""
@@ -140,7 +144,7 @@ class Call:
     def __enter__(self) -> None:
         """The call begins."""
         self._outer = _current.set(self)
-        self._observer.begin(self)
+        self.observer.begin(self)
 
     def __exit__(
         self,
@@ -151,14 +155,9 @@ class Call:
         """The call has its reply, or fails; the exception goes on as it came."""
         self.elapsed = time.perf_counter_ns() - self.started
         self.is_open = False
-        self._observer.end(self, error)
+        self.observer.end(self, error)
         if self._outer is not None:
-            self._observer.leave(self._outer)
-
-    @property
-    def blocks(self) -> bool:
-        """Whether the server made this call wait for data; inside a transaction nothing waits."""
-        return not self.transaction and any(command.rule.blocking for command in self.commands)
+            self.observer.leave(self._outer)
 
 
 class Observer:
@@ -252,6 +251,11 @@ class Observer:
             " and ".join(left),
         )
 
+    @harmless("replies")
+    def keep_replies(self, call: Call, replies: object) -> None:
+        """All replies of a batch, before the client raises about one of them."""
+        call.replies = replies_of(replies)
+
     # Before the call.
 
     def begin(self, call: Call) -> None:
@@ -267,6 +271,7 @@ class Observer:
         describe = self._commands.describe
         sent = call.args if call.is_batch else (call.args,)
         call.commands = [describe(args) for args in sent]
+        call.blocks = not call.transaction and any(c.rule.blocking for c in call.commands)
         call.operation, call.metric_operation = operation_of(
             call.commands, transaction=call.transaction
         )
@@ -330,11 +335,12 @@ class Observer:
             self._count(call)
         if call.deferred:
             self._start_late(call, error)
-        if call.span is not None and call.span.is_recording():
+        if call.span is not None:
             self._describe_end(call, call.span)
         if self._records_durations:
             self._record_duration(call)
-        self._finish(call)
+        self._leave_span(call)
+        self._end_span(call)
 
     @harmless("outcome")
     def _judge(self, call: Call, error: BaseException | None) -> None:
@@ -395,6 +401,8 @@ class Observer:
 
     @harmless("attributes")
     def _describe_end(self, call: Call, span: Span) -> None:
+        if not span.is_recording():
+            return
         attributes = outcome_attributes(call.outcome)
         if call.failure is not None:
             attributes[names.ERROR_TYPE] = call.failure.type
@@ -465,9 +473,12 @@ class Observer:
         )
 
     @harmless("finish")
-    def _finish(self, call: Call) -> None:
+    def _leave_span(self, call: Call) -> None:
         if call.token is not None:
             context_api.detach(call.token)
+
+    @harmless("finish")
+    def _end_span(self, call: Call) -> None:
         if call.span is not None:
             self.recorder.end(call.span, call.elapsed)
 
@@ -481,7 +492,7 @@ def see_replies(replies: object) -> None:
     """Keep the replies of the batch in flight: the client is about to raise about one of them."""
     call = _current.get()
     if call is not None and call.is_open and call.is_batch:
-        call.replies = replies_of(replies)
+        call.observer.keep_replies(call, replies)
 
 
 def replies_of(reply: object) -> list[Any] | None:

@@ -33,7 +33,7 @@ class Recorder:
         meter_provider: MeterProvider | None,
     ) -> None:
         """Take the providers given, else the global ones."""
-        version = importlib.metadata.version("otel-redis-cache")
+        version = package_version()
         tracer_provider = tracer_provider or trace.get_tracer_provider()
         meter_provider = meter_provider or metrics.get_meter_provider()
         self.tracer: Tracer = tracer_provider.get_tracer(
@@ -163,6 +163,14 @@ class Recorder:
             attributes[names.CACHE_NAME] = cache
         self._series[key] = attributes
         return attributes
+
+
+def package_version() -> str:
+    """The scope version; a checkout that nobody installed has none."""
+    try:
+        return importlib.metadata.version("otel-redis-cache")
+    except importlib.metadata.PackageNotFoundError:
+        return "0.0.0"
 
 
 def _histogram(meter: Meter, metric: names.Metric) -> Histogram:

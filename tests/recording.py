@@ -13,7 +13,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.sdk.trace.sampling import ALWAYS_ON, Sampler
 
-from otel_redis_cache import RedisCacheInstrumentor
+from otel_redis_cache import RedisCacheInstrumentor, conventions
 
 SCOPE = "otel_redis_cache"
 TARGET = {"db.system.name", "db.namespace", "server.address", "server.port"}
@@ -89,6 +89,18 @@ class Recording:
     def lookups(self) -> dict[tuple[str, str], int]:
         return self.counts("cache.requests")
 
+    def hold_against_the_contract(self) -> None:
+        allowed = {*conventions.SPAN_ATTRIBUTES, "request", "response"}  # the last two by hooks
+        for span in self.spans():
+            assert attributes_of(span).keys() <= allowed
+        contract = {metric.name: metric for metric in conventions.METRICS}
+        for name, metric in self.metrics().items():
+            row = contract[name]
+            assert (metric.unit, metric.description) == (row.unit, row.description)
+            for point in metric.data.data_points:
+                assert set(point.attributes) <= set(row.attributes)
+            assert len(metric.data.data_points) <= conventions.MAX_SERIES
+
     def everything(self) -> str:
         """All that was exported, as text, to search it for what must not be there."""
         spans = "\n".join(span.to_json() for span in self._exporter.get_finished_spans())
@@ -98,9 +110,14 @@ class Recording:
 
 @pytest.fixture
 def recording() -> Iterator[Recording]:
-    """Providers of a test's own; whatever it instrumented is put back."""
-    yield Recording()
+    """Providers of a test's own; whatever it instrumented is put back.
+
+    Whatever was exported is held against the contract: nothing is emitted that is not in it.
+    """
+    made = Recording()
+    yield made
     RedisCacheInstrumentor().uninstrument()
+    made.hold_against_the_contract()
 
 
 def attributes_of(span: ReadableSpan) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from opentelemetry.trace import StatusCode
 
 from tests.real.servers import RedisServer
 from tests.recording import Recording, attributes_of
+from tests.safety.application import NO_RETRY
 
 
 @pytest.fixture(params=[2, 3], ids=["RESP2", "RESP3"])
@@ -138,7 +139,7 @@ def test_an_expire_in_the_same_batch_gives_a_write_its_ttl(
 
 def test_a_lost_connection_makes_every_lookup_of_a_batch_an_error(recording: Recording) -> None:
     recording.instrument()
-    with redis.Redis(host="127.0.0.1", port=1, retry=None) as client:
+    with redis.Redis(host="127.0.0.1", port=1, retry=NO_RETRY) as client:
         with pytest.raises(redis.ConnectionError):
             client.pipeline().get("user:1").mget("user:2", "cart:1").execute()
 

@@ -16,6 +16,7 @@ from opentelemetry.trace import SpanKind, StatusCode, get_current_span
 
 from tests.real.servers import RedisServer
 from tests.recording import Recording, attributes_of
+from tests.safety.application import NO_RETRY
 
 
 @pytest.fixture(params=[2, 3], ids=["RESP2", "RESP3"])
@@ -214,7 +215,7 @@ def test_an_unknown_command_is_a_span_and_a_duration(
 
 def test_a_server_that_is_down_is_an_error_and_no_miss(recording: Recording) -> None:
     recording.instrument()
-    with redis.Redis(host="127.0.0.1", port=1, retry=None) as client:
+    with redis.Redis(host="127.0.0.1", port=1, retry=NO_RETRY) as client:
         with pytest.raises(redis.ConnectionError):
             client.get("user:1")
 

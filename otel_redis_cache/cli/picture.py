@@ -1,0 +1,189 @@
+"""What the terminal shows: tables of figures, and a trace as a waterfall."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from rich.bar import Bar
+from rich.box import SIMPLE_HEAD
+from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
+from rich.measure import Measurement
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from otel_redis_cache import conventions as names
+from otel_redis_cache.cli.measurements import CacheFigures, Distribution, OperationFigures
+from otel_redis_cache.cli.traces import Branch, Span
+
+TREND = 16
+"""Most intervals that a sparkline shows."""
+
+OPERATIONS = 8
+"""Rows of the table of commands."""
+
+BAR = 40
+"""Most columns that the waterfall's time axis takes."""
+
+_LEVELS = "▁▂▃▄▅▆▇█"
+_QUANTILES = {"p50 ms": 0.5, "p95 ms": 0.95, "p99 ms": 0.99}
+
+
+class Sparkline:
+    """Shares of one as a line of small bars, the newest ones that there is room for."""
+
+    def __init__(self, shares: Sequence[float]) -> None:
+        """Take the shares, the oldest first."""
+        self._shares = shares[-TREND:]
+
+    def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
+        """As many columns as there are bars, or a few of them."""
+        return Measurement(min(4, len(self._shares)), len(self._shares))
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """One character for each."""
+        top = len(_LEVELS) - 1
+        shares = self._shares[-options.max_width :]
+        bars = (_LEVELS[min(int(share * len(_LEVELS)), top)] for share in shares)
+        yield Text("".join(bars), "green")
+
+
+def draw_caches(caches: Sequence[CacheFigures]) -> Table:
+    """One row per named cache."""
+    table = _table("cache", "lookups", "/s", "hits", "", *_QUANTILES, "writes", "removed")
+    trend, removed = table.columns[4], table.columns[-1]
+    trend.justify = removed.justify = "left"
+    trend.no_wrap = False  # where room is short, it is taken from here
+    for cache in caches:
+        table.add_row(
+            Text(cache.name, "bold"),
+            f"{cache.lookups:,}",
+            f"{cache.rate:,.0f}",
+            _share(cache.hit_ratio),
+            Sparkline(cache.trend),
+            *_quantiles(cache.latency),
+            f"{cache.writes:,}",
+            "\n".join(f"{count:,} {reason}" for reason, count in cache.invalidations.items()),
+        )
+    return table
+
+
+def draw_operations(operations: Sequence[OperationFigures]) -> Table:
+    """One row per command, the most frequent ones."""
+    table = _table("command", "calls", *_QUANTILES, "errors")
+    for operation in operations[:OPERATIONS]:
+        table.add_row(
+            operation.name,
+            f"{operation.latency.count:,}",
+            *_quantiles(operation.latency),
+            Text(f"{operation.errors:,}", "red" if operation.errors else "dim"),
+        )
+    return table
+
+
+def draw_progress(elapsed: float, seconds: float) -> RenderableType:
+    """How far it is, and how to end it."""
+    grid = Table.grid(padding=(0, 1))
+    grid.add_row(
+        ProgressBar(total=seconds, completed=min(elapsed, seconds), width=40),
+        f"{max(seconds - elapsed, 0):.0f} s left",
+        Text("Ctrl-C ends it now", "dim"),
+    )
+    return grid
+
+
+def draw_waterfall(root: Branch) -> Table:
+    """A trace: who called what, what came of it, and when."""
+    table = _table("span", "what came of it", "ms", "when")
+    table.columns[1].justify = "left"
+    when = table.columns[3]
+    when.justify, when.no_wrap, when.max_width = "left", False, BAR
+    for guides, span in _rows(root):
+        style = _style(span)
+        table.add_row(
+            Text.assemble((guides, "dim"), span.name),
+            Text(_outcome(span), style),
+            _milliseconds(span.seconds),
+            _bar(span, root.span, style),
+        )
+    return table
+
+
+def describe_caches(caches: Sequence[CacheFigures]) -> str:
+    """The caches in one line, where there is no terminal."""
+    return " | ".join(
+        f"{cache.name} {cache.lookups:,} lookups, {_share(cache.hit_ratio)} hits, "
+        f"p95 {_milliseconds(cache.latency.quantile(0.95))} ms"
+        for cache in caches
+    )
+
+
+def _table(*headers: str) -> Table:
+    table = Table(box=SIMPLE_HEAD, header_style="dim", padding=(0, 1, 0, 0), show_edge=False)
+    for number, header in enumerate(headers):
+        table.add_column(header, justify="right" if number else "left", no_wrap=True)
+    return table
+
+
+def _share(ratio: float | None) -> str:
+    return "-" if ratio is None else f"{ratio:.1%}"
+
+
+def _quantiles(latency: Distribution) -> list[str]:
+    return [_milliseconds(latency.quantile(share)) for share in _QUANTILES.values()]
+
+
+def _milliseconds(seconds: float | None) -> str:
+    if seconds is None:
+        return "-"
+    return f"{seconds * 1e3:,.2f}" if seconds < 0.01 else f"{seconds * 1e3:,.1f}"
+
+
+def _rows(root: Branch) -> Iterator[tuple[str, Span]]:
+    """Every span with the lines that lead to it, as `tree` draws them."""
+    yield "", root.span
+    for child in root.children:
+        last = child is root.children[-1]
+        for number, (guides, span) in enumerate(_rows(child)):
+            lead = ("└─ " if last else "├─ ") if not number else ("   " if last else "│  ")
+            yield lead + guides, span
+
+
+def _outcome(span: Span) -> str:
+    """What the attributes say: cache, hit or miss, what was removed, the error."""
+    found = span.attributes
+    words = [found.get(names.CACHE_NAME, "")]
+    match found.get(names.CACHE_HIT):
+        case "true":
+            words.append("hit")
+        case "false":
+            words.append("miss")
+        case _:
+            pass
+    if names.CACHE_HITS in found or names.CACHE_MISSES in found:
+        hits, misses = found.get(names.CACHE_HITS, "0"), found.get(names.CACHE_MISSES, "0")
+        words.append(f"{hits} hits, {misses} misses")
+    if removed := found.get(names.INVALIDATION_REMOVED):
+        words.append(f"{removed} removed")
+    if ttl := found.get("cache.ttl"):
+        words.append(f"ttl {ttl} s")
+    words.append(found.get(names.ERROR_TYPE, "error" if span.failed else ""))
+    return " ".join(word for word in words if word)
+
+
+def _style(span: Span) -> str:
+    found = span.attributes
+    if span.failed:
+        return "red"
+    if names.DB_SYSTEM_NAME not in found:
+        return "blue"
+    missed = found.get(names.CACHE_HIT) == "false" or found.get(names.CACHE_MISSES, "0") != "0"
+    return "yellow" if missed else "green"
+
+
+def _bar(span: Span, root: Span, style: str) -> Bar:
+    whole = max(root.end - root.start, 1)
+    begin = min(max(span.start - root.start, 0), whole)
+    # What is too short for the scale is still to be seen.
+    end = min(max(span.end - root.start, begin + whole / BAR), whole)
+    return Bar(whole, min(begin, end - whole / BAR), end, color=style)

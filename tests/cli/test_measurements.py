@@ -1,0 +1,200 @@
+"""The model of metrics: quantiles, cumulative and delta, rates, bounds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from dirty_equals import IsApprox
+
+from otel_redis_cache.cli.measurements import CacheFigures, Distribution, Measurements, Point
+
+BOUNDS = (0.001, 0.01, 0.1)
+
+
+def lookups(
+    cache: str, kind: str, count: int, *, time: float, start: float = 0.0, **given: Any
+) -> Point:
+    attributes = {"cache.name": cache, "cache.request.type": kind}
+    return Point("cache.requests", attributes, Distribution(counts=(count,)), start, time, **given)
+
+
+def total(metric: str, count: int, **attributes: str) -> Point:
+    return Point(metric, dotted(attributes), Distribution(counts=(count,)), 0.0, 1.0)
+
+
+def durations(counts: tuple[int, ...], **attributes: str) -> Point:
+    value = Distribution(BOUNDS, counts)
+    return Point("db.client.operation.duration", dotted(attributes), value, 0.0, 1.0)
+
+
+def dotted(attributes: dict[str, str]) -> dict[str, str]:
+    return {name.replace("_", "."): value for name, value in attributes.items()}
+
+
+def only(measurements: Measurements) -> CacheFigures:
+    [cache] = measurements.caches()
+    return cache
+
+
+class TestDistribution:
+    @pytest.mark.parametrize(
+        ("counts", "share", "expected"),
+        [
+            ((10, 0, 0, 0), 0.5, 0.0005),
+            ((0, 10, 0, 0), 0.5, 0.0055),
+            ((5, 5, 0, 0), 0.5, 0.001),
+            ((50, 40, 10, 0), 0.95, 0.055),
+            ((0, 0, 1, 0), 1.0, 0.1),
+        ],
+    )
+    def test_a_quantile_is_interpolated_within_its_bucket(
+        self, counts: tuple[int, ...], share: float, expected: float
+    ) -> None:
+        assert Distribution(BOUNDS, counts).quantile(share) == pytest.approx(expected)
+
+    def test_the_overflow_is_reported_as_the_highest_bound(self) -> None:
+        assert Distribution(BOUNDS, (1, 0, 0, 99)).quantile(0.5) == 0.1
+
+    def test_nothing_recorded_has_no_quantile(self) -> None:
+        assert Distribution(BOUNDS, (0, 0, 0, 0)).quantile(0.5) is None
+        assert Distribution().quantile(0.5) is None
+
+    def test_distributions_of_the_same_buckets_add_up(self) -> None:
+        total = Distribution(BOUNDS, (1, 2, 3, 4)) + Distribution(BOUNDS, (1, 0, 0, 1))
+        assert total == Distribution(BOUNDS, (2, 2, 3, 5))
+
+    def test_of_different_buckets_the_newer_ones_win(self) -> None:
+        newer = Distribution((1.0,), (7, 0))
+        assert Distribution(BOUNDS, (1, 1, 1, 1)) + newer == newer
+
+
+class TestTotals:
+    def test_a_cumulative_value_replaces_the_one_before(self) -> None:
+        measurements = Measurements()
+        measurements.record([lookups("product", "hit", 10, time=1)])
+        measurements.record([lookups("product", "hit", 15, time=2)])
+        assert only(measurements).hits == 15
+
+    def test_a_delta_comes_on_top(self) -> None:
+        measurements = Measurements()
+        for time in (1, 2, 3):
+            measurements.record([lookups("product", "hit", 10, time=time, cumulative=False)])
+        assert only(measurements).hits == 30
+
+    def test_a_restarted_series_goes_on_from_its_total(self) -> None:
+        measurements = Measurements()
+        measurements.record([lookups("product", "hit", 10, time=1)])
+        measurements.record([lookups("product", "hit", 12, time=9, start=5.0)])
+        measurements.record([lookups("product", "hit", 13, time=10, start=5.0)])
+        assert only(measurements).hits == 23
+
+    def test_a_value_that_falls_is_a_restart_too(self) -> None:
+        measurements = Measurements()
+        measurements.record([lookups("product", "hit", 10, time=1)])
+        measurements.record([lookups("product", "hit", 3, time=2)])
+        assert only(measurements).hits == 13
+
+    def test_processes_add_up(self) -> None:
+        measurements = Measurements()
+        measurements.record([lookups("product", "hit", 10, time=1, process="a")])
+        measurements.record([lookups("product", "hit", 5, time=1, process="b")])
+        assert only(measurements).hits == 15
+
+    def test_what_exceeds_the_bound_is_dropped_and_counted(self) -> None:
+        measurements = Measurements(max_series=2)
+        measurements.record(lookups(f"cache{n}", "hit", 1, time=1) for n in range(5))
+        measurements.record([lookups("cache0", "hit", 7, time=2)])
+        assert [(cache.name, cache.hits) for cache in measurements.caches()] == [
+            ("cache0", 7),
+            ("cache1", 1),
+        ]
+        assert measurements.dropped == 3
+
+
+class TestCaches:
+    def test_figures_of_a_cache(self) -> None:
+        measurements = Measurements()
+        measurements.record(
+            [
+                lookups("product", "hit", 8, time=2),
+                lookups("product", "miss", 2, time=2),
+                lookups("product", "error", 1, time=2),
+                total("cache.writes", 4, cache_name="product", cache_write_result="stored"),
+                total("cache.writes", 9, cache_name="product", cache_write_result="refused"),
+                total(
+                    "cache.invalidations",
+                    3,
+                    cache_name="product",
+                    cache_invalidation_reason="delete",
+                ),
+                durations((4, 0, 0, 0), db_operation_name="GET", cache_name="product"),
+                durations((4, 0, 0, 0), db_operation_name="SET", cache_name="product"),
+            ]
+        )
+        cache = only(measurements)
+        assert cache == CacheFigures(
+            name="product",
+            hits=8,
+            misses=2,
+            errors=1,
+            rate=5.5,
+            trend=[0.8],
+            latency=Distribution(BOUNDS, (8, 0, 0, 0)),
+            writes=4,
+            invalidations={"delete": 3},
+        )
+        assert (cache.lookups, cache.hit_ratio) == (11, 0.8)
+
+    def test_a_cache_without_an_answered_lookup_has_no_hit_ratio(self) -> None:
+        assert CacheFigures("product", errors=3).hit_ratio is None
+
+    def test_the_busiest_comes_first(self) -> None:
+        measurements = Measurements()
+        measurements.record(
+            [lookups("a", "hit", 1, time=1), lookups("b", "hit", 9, time=1)],
+        )
+        assert [cache.name for cache in measurements.caches()] == ["b", "a"]
+
+    def test_the_rate_is_that_of_the_last_seconds(self) -> None:
+        measurements = Measurements()
+        for time, count in ((100, 100_000), (110, 100_050), (115, 100_100), (120, 100_200)):
+            measurements.record([lookups("product", "hit", count, time=time)])
+        assert only(measurements).rate == IsApprox(15.0)
+
+    def test_an_export_at_the_same_moment_has_no_rate_of_its_own(self) -> None:
+        measurements = Measurements()
+        measurements.record([lookups("product", "hit", 10, time=0)])
+        assert only(measurements).rate == 0
+
+    def test_the_trend_is_the_hit_ratio_of_each_interval(self) -> None:
+        measurements = Measurements(max_readings=3)
+        totals: Iterator[tuple[int, int]] = iter([(0, 4), (1, 7), (3, 9), (3, 9), (7, 9)])
+        for time, (hits, misses) in enumerate(totals, start=1):
+            measurements.record(
+                [
+                    lookups("product", "hit", hits, time=time),
+                    lookups("product", "miss", misses, time=time),
+                ]
+            )
+        # The first intervals are forgotten, the one without a lookup is left out.
+        assert only(measurements).trend == [0.5, 1.0]
+
+
+def test_operations_merge_caches_and_errors() -> None:
+    measurements = Measurements()
+    measurements.record(
+        [
+            durations((3, 0, 0, 0), db_operation_name="SET", cache_name="product"),
+            durations((5, 0, 0, 0), db_operation_name="GET", cache_name="product"),
+            durations((0, 2, 0, 0), db_operation_name="GET", cache_name="session"),
+            durations(
+                (1, 0, 0, 0), db_operation_name="GET", cache_name="session", error_type="WRONGTYPE"
+            ),
+        ]
+    )
+    assert [
+        (operation.name, operation.latency.counts, operation.errors)
+        for operation in measurements.operations()
+    ] == [("GET", (6, 2, 0, 0), 1), ("SET", (3, 0, 0, 0), 0)]

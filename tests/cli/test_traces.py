@@ -1,0 +1,71 @@
+"""The model of spans: what is kept, and which trace is worth a look."""
+
+from __future__ import annotations
+
+from otel_redis_cache.cli.traces import MAX_ROWS, Branch, Span, Traces
+
+
+def span(trace: str, number: int, parent: int = 0, name: str = "GET", hit: str = "") -> Span:
+    attributes = {"cache.name": "product", "cache.hit": hit} if hit else {}
+    start = number * 1_000
+    return Span(
+        trace, str(number), str(parent or ""), name, start, start + 500, attributes=attributes
+    )
+
+
+def request(trace: str, *hits: str) -> list[Span]:
+    children = [span(trace, number, 1, hit=hit) for number, hit in enumerate(hits, start=2)]
+    return [*children, span(trace, 1, name="GET /")]
+
+
+def chosen(*traces: list[Span]) -> str | None:
+    kept = Traces()
+    for trace in traces:
+        kept.record(trace)
+    branch = kept.choose()
+    return branch.span.trace_id if branch else None
+
+
+def test_no_trace_is_chosen_while_there_is_none() -> None:
+    assert chosen() is None
+
+
+def test_a_span_alone_is_no_trace_to_show() -> None:
+    assert chosen([span("a", 1)]) is None
+
+
+def test_a_trace_with_a_missing_parent_is_not_chosen() -> None:
+    assert chosen([span("a", 2, 1), span("a", 3, 1)]) is None
+    assert chosen([span("a", 1), span("a", 3, 2)]) is None
+
+
+def test_a_hit_next_to_a_miss_tells_more_than_many_spans() -> None:
+    assert chosen(request("a", "true", "false"), request("b", *["true"] * 5)) == "a"
+
+
+def test_a_lookup_of_many_keys_counts_for_what_it_found() -> None:
+    page = Span("a", "2", "1", "MGET", 0, 1, {"cache.hits": "6", "cache.misses": "2"})
+    root = span("a", 1, name="GET /search")
+    assert chosen(request("b", *["true"] * 5), [page, root]) == "a"
+
+
+def test_a_trace_too_long_for_the_screen_is_not_chosen() -> None:
+    assert chosen(request("a", *["true", "false"] * MAX_ROWS), request("b", "true")) == "b"
+
+
+def test_spans_hang_below_their_parents_in_order_of_time() -> None:
+    traces = Traces()
+    late, inner = span("a", 5, 1, name="SET"), span("a", 3, 2, name="SELECT")
+    early, root = span("a", 2, 1, name="GET"), span("a", 1, name="GET /")
+    traces.record([late, inner, early, root])
+    assert traces.choose() == Branch(root, [Branch(early, [Branch(inner, [])]), Branch(late, [])])
+
+
+def test_only_the_last_spans_are_kept_and_all_are_counted() -> None:
+    traces = Traces(limit=3)
+    traces.record(request("a", "true", "false"))
+    traces.record(request("b", "true"))
+    chosen = traces.choose()
+    assert chosen
+    assert chosen.span.trace_id == "b"
+    assert traces.received == 5

@@ -1,0 +1,513 @@
+"""Switching on and off, for all clients and for one, with every setting."""
+
+from __future__ import annotations
+
+import gc
+import logging
+import sys
+import weakref
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import redis
+import redis.asyncio
+from opentelemetry import metrics
+from opentelemetry.instrumentation.redis import RedisInstrumentor
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.trace import Span
+
+from otel_redis_cache import RedisCacheInstrumentor, SettingError
+from otel_redis_cache.seams import LIBRARIES, rows
+from tests.real.servers import RedisServer
+from tests.recording import Recording, attributes_of
+
+
+@pytest.fixture
+def client(valkey_server: RedisServer) -> Iterator[redis.Redis]:
+    valkey_server.flush()
+    with redis.Redis(host=valkey_server.host, port=valkey_server.port) as client:
+        yield client
+
+
+def class_attributes() -> dict[str, object]:
+    """Every wrapped method, and everything else that these classes have of their own."""
+    return {
+        f"{module}.{owner}.{name}": value
+        for library, client_class in LIBRARIES.items()
+        for module, owner, _, _ in rows(library, client_class)
+        for name, value in vars(getattr(sys.modules[module], owner)).items()
+        if not name.startswith("__") or name == "__call__"
+    }
+
+
+def test_uninstrument_puts_the_same_objects_back(recording: Recording) -> None:
+    recording.instrument().uninstrument()  # imports the client libraries
+    before = class_attributes()
+    instrumentor = recording.instrument()
+    changed = {k for k, v in class_attributes().items() if v is not before[k]}
+    instrumentor.uninstrument()
+    after = class_attributes()
+
+    assert len(changed) == sum(len(list(rows(*item))) for item in LIBRARIES.items())
+    assert after.keys() == before.keys()
+    assert all(after[name] is before[name] for name in before)
+
+
+def test_instrumenting_again_goes_on_with_the_same_provider(
+    client: redis.Redis, recording: Recording
+) -> None:
+    for _ in range(3):
+        instrumentor = recording.instrument()
+        client.get("user:1")
+        instrumentor.uninstrument()
+    client.get("user:1")
+
+    assert recording.lookups() == {("user", "miss"): 3}
+    assert len(recording.spans()) == 3
+
+
+def test_another_provider_starts_at_zero_and_silences_the_first(client: redis.Redis) -> None:
+    first, second = Recording(), Recording()
+    first.instrument().uninstrument()
+    instrumentor = first.instrument()
+    client.get("user:1")
+    instrumentor.uninstrument()
+    instrumentor = second.instrument()
+    client.get("user:1")
+    instrumentor.uninstrument()
+
+    assert second.lookups() == {("user", "miss"): 1}
+    assert first.lookups() == {}
+    instrumentor = first.instrument()
+    client.get("user:1")
+    instrumentor.uninstrument()
+    assert first.lookups() == {("user", "miss"): 2}
+    assert second.lookups() == {}
+
+
+def test_counts_stay_exported_after_uninstrument(client: redis.Redis, recording: Recording) -> None:
+    instrumentor = recording.instrument()
+    client.get("user:1")
+    instrumentor.uninstrument()
+
+    assert recording.lookups() == {("user", "miss"): 1}
+
+
+def test_a_provider_set_after_instrument_gets_the_counts_once(
+    client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The API's proxy passes its instruments on to the provider that is set later."""
+    from opentelemetry.metrics import _internal
+
+    proxy = _internal._ProxyMeterProvider()
+    recording = Recording()
+    monkeypatch.setattr(metrics, "get_meter_provider", lambda: proxy)
+    instrumentor = RedisCacheInstrumentor()
+    instrumentor.instrument()
+    client.get("user:1")
+    proxy.on_set_meter_provider(recording.meter_provider)
+    instrumentor.uninstrument()
+    monkeypatch.setattr(metrics, "get_meter_provider", lambda: recording.meter_provider)
+    instrumentor.instrument()
+    client.get("user:1")
+    instrumentor.uninstrument()
+
+    assert recording.lookups() == {("user", "miss"): 2}
+
+
+def test_a_meter_provider_is_not_kept_alive(client: redis.Redis) -> None:
+    provider = MeterProvider(shutdown_on_exit=False)
+    instrumentor = RedisCacheInstrumentor()
+    instrumentor.instrument(meter_provider=provider)
+    client.get("user:1")
+    instrumentor.uninstrument()
+    gone = weakref.ref(provider)
+    del provider
+    gc.collect()
+
+    assert gone() is None
+
+
+def test_one_client_alone_is_watched(
+    client: redis.Redis, valkey_server: RedisServer, recording: Recording
+) -> None:
+    other = redis.Redis(host=valkey_server.host, port=valkey_server.port)
+    RedisCacheInstrumentor.instrument_client(client, **recording.providers)
+    client.get("user:1")
+    client.pipeline().get("user:1").get("user:2").execute()
+    client.register_script("return 1")()
+    other.get("user:1")
+    other.pipeline().get("user:1").execute()
+    RedisCacheInstrumentor.uninstrument_client(client)
+    client.get("user:1")
+    other.close()
+
+    assert recording.operations() == ["GET", "MULTI GET", "EVALSHA"]
+    assert recording.lookups() == {("user", "miss"): 3}
+
+
+def test_a_client_can_be_left_and_watched_again(client: redis.Redis, recording: Recording) -> None:
+    execute_command = vars(redis.Redis)["execute_command"]
+    for _ in range(3):
+        RedisCacheInstrumentor.instrument_client(client, **recording.providers)
+        client.get("user:1")
+        RedisCacheInstrumentor.uninstrument_client(client)
+        assert vars(redis.Redis)["execute_command"] is execute_command
+
+    assert len(recording.spans()) == 3
+    assert recording.lookups() == {("user", "miss"): 3}
+
+
+def test_global_and_per_client_together_give_one_span(
+    client: redis.Redis, recording: Recording
+) -> None:
+    own = Recording()
+    instrumentor = recording.instrument()
+    RedisCacheInstrumentor.instrument_client(client, **own.providers)
+    client.get("user:1")
+    client.pipeline().get("user:1").get("user:2").execute()
+    instrumentor.uninstrument()
+    client.get("user:1")
+    RedisCacheInstrumentor.uninstrument_client(client)
+    client.get("user:1")
+
+    assert own.operations() == ["GET", "MULTI GET", "GET"]
+    assert recording.spans() == []
+    assert recording.lookups() == {}
+
+
+def test_leaving_a_client_leaves_what_watches_all(
+    client: redis.Redis, recording: Recording
+) -> None:
+    recording.instrument()
+    RedisCacheInstrumentor.uninstrument_client(client)
+    RedisCacheInstrumentor.instrument_client(client, **Recording().providers)
+    RedisCacheInstrumentor.uninstrument_client(client)
+    client.get("user:1")
+
+    assert recording.operations() == ["GET"]
+
+
+async def test_one_asyncio_client_alone_is_watched(
+    valkey_server: RedisServer, recording: Recording
+) -> None:
+    where: Any = {"host": valkey_server.host, "port": valkey_server.port}
+    async with redis.asyncio.Redis(**where) as client, redis.asyncio.Redis(**where) as other:
+        RedisCacheInstrumentor.instrument_client(client, **recording.providers)
+        await client.get("user:1")
+        await client.pipeline().get("user:1").get("user:2").execute()
+        await other.get("user:1")
+        RedisCacheInstrumentor.uninstrument_client(client)
+
+    assert recording.operations() == ["GET", "MULTI GET"]
+
+
+def test_a_watched_client_is_not_kept_alive(
+    valkey_server: RedisServer, recording: Recording
+) -> None:
+    client = redis.Redis(host=valkey_server.host, port=valkey_server.port)
+    RedisCacheInstrumentor.instrument_client(client, **recording.providers)
+    client.get("user:1")
+    gone = weakref.ref(client)
+    client.close()
+    del client
+    gc.collect()
+
+    assert gone() is None
+    RedisCacheInstrumentor().uninstrument_client(redis.Redis())  # nobody is watched any more
+
+
+def test_what_is_no_client_is_refused() -> None:
+    with pytest.raises(TypeError, match="takes a Redis or Valkey client, not <class 'str'>"):
+        RedisCacheInstrumentor.instrument_client("redis://localhost")
+
+
+def test_a_wrapper_put_on_top_of_ours_stays_and_ours_falls_silent(
+    client: redis.Redis, recording: Recording, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = vars(redis.Redis)["execute_command"]
+    instrumentor = recording.instrument()
+    ours = vars(redis.Redis)["execute_command"]
+    seen: list[str] = []
+
+    def on_top(self: Any, *args: Any, **kwargs: Any) -> Any:
+        seen.append(args[0])
+        return ours(self, *args, **kwargs)
+
+    on_top.__wrapped__ = ours  # type: ignore[attr-defined]
+    monkeypatch.setattr(redis.Redis, "execute_command", on_top)
+    client.get("user:1")
+    instrumentor.uninstrument()
+    client.get("user:1")
+
+    assert vars(redis.Redis)["execute_command"] is on_top
+    assert seen == ["GET", "GET"]
+    assert len(recording.spans()) == 1
+    instrumentor = recording.instrument()
+    client.get("user:1")
+    assert len(recording.spans()) == 2
+    monkeypatch.undo()
+    instrumentor.uninstrument()
+    assert vars(redis.Redis)["execute_command"] is original
+
+
+def test_a_wrong_setting_stops_instrument_and_changes_nothing(recording: Recording) -> None:
+    before = vars(redis.Redis)["execute_command"]
+    with pytest.raises(SettingError, match="query_text is 'all'; allowed: sanitized, keys or off"):
+        recording.instrument(query_text="all")
+
+    assert vars(redis.Redis)["execute_command"] is before
+    assert not RedisCacheInstrumentor().is_instrumented_by_opentelemetry
+
+
+def test_the_library_that_is_installed_is_needed() -> None:
+    assert "redis >= 5.0" in RedisCacheInstrumentor().instrumentation_dependencies()
+
+
+def test_hooks_see_the_call_and_its_reply(client: redis.Redis, recording: Recording) -> None:
+    requests: list[tuple[Any, ...]] = []
+    replies: list[Any] = []
+
+    def on_request(span: Span, instance: Any, args: Any, kwargs: Any) -> None:
+        span.set_attribute("request", True)
+        requests.append((instance, args, kwargs))
+
+    def on_response(span: Span, instance: Any, response: Any) -> None:
+        span.set_attribute("response", True)
+        replies.append(response)
+
+    recording.instrument(request_hook=on_request, response_hook=on_response)
+    client.set("user:1", "x")
+    pipe = client.pipeline()
+    pipe.get("user:1").get("user:2").execute()
+
+    assert requests[0][:2] == (client, ["SET", "user:1", "x"])
+    assert requests[1][0] is pipe
+    assert requests[1][1] == [("GET", "user:1"), ("GET", "user:2")]
+    assert replies == [True, [b"x", None]]
+    for span in recording.spans():
+        assert attributes_of(span)["request"] is attributes_of(span)["response"] is True
+
+
+def test_a_hook_that_raises_never_stops_a_command_and_is_said_once(
+    client: redis.Redis, recording: Recording, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(*_: object) -> None:
+        raise RuntimeError("user:secret")
+
+    recording.instrument(request_hook=broken, response_hook=broken)
+    for _ in range(3):
+        assert client.get("user:1") is None
+
+    assert recording.lookups() == {("user", "miss"): 3}
+    assert recording.counts("otel_redis_cache.errors") == {"request_hook": 3, "response_hook": 3}
+    assert len([r for r in caplog.records if r.name == "otel_redis_cache"]) == 2
+    assert "secret" not in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("settings", "spans"),
+    [
+        ({"include_commands": "get"}, ["GET", "MULTI"]),
+        ({"exclude_commands": ["GET"]}, ["SET", "MULTI"]),
+        ({"exclude_commands": ["GET", "SET"]}, []),
+        ({"include_commands": "SET", "exclude_commands": "GET"}, ["SET", "MULTI"]),
+        ({"require_parent_span": True}, []),
+        ({"traces": False}, []),
+    ],
+)
+def test_filters_decide_about_spans_and_metrics_stay_exact(
+    client: redis.Redis, recording: Recording, settings: dict[str, Any], spans: list[str]
+) -> None:
+    recording.instrument(**settings)
+    client.get("user:1")
+    client.set("user:1", "x")
+    client.pipeline().get("user:1").set("user:1", "y").execute()
+
+    assert recording.operations() == spans
+    assert recording.lookups() == {("user", "miss"): 1, ("user", "hit"): 1}
+    assert recording.counts("db.client.operation.duration") == {"GET": 1, "SET": 1, "MULTI": 1}
+
+
+def test_a_required_parent_makes_spans_inside_it(client: redis.Redis, recording: Recording) -> None:
+    recording.instrument(require_parent_span=True)
+    with recording.tracer.start_as_current_span("request"):
+        client.get("user:1")
+
+    assert recording.operations() == ["GET"]
+
+
+@pytest.mark.parametrize(
+    ("groups", "present"),
+    [
+        ("none", set()),
+        ("operations", {"db.client.operation.duration"}),
+        ("cache", {"cache.requests"}),
+        ("ratio", {"cache.hit_ratio"}),
+        ("all", {"db.client.operation.duration", "cache.requests", "cache.hit_ratio"}),
+    ],
+)
+def test_groups_switch_metrics(
+    client: redis.Redis, recording: Recording, groups: str, present: set[str]
+) -> None:
+    recording.instrument(metrics=groups)
+    client.get("user:1")
+
+    assert {name for name in recording.metrics() if recording.points(name)} == present
+    assert recording.operations() == ["GET"]
+
+
+@pytest.mark.parametrize(
+    ("mode", "one", "batch"),
+    [
+        ("sanitized", "SET ? ? EX ?", "GET ?; SET ? ?"),
+        ("keys", "SET user:1 ? EX ?", "GET user:1; SET user:1 ?"),
+        ("off", None, None),
+    ],
+)
+def test_query_text_has_three_modes(
+    client: redis.Redis, recording: Recording, mode: str, one: str | None, batch: str | None
+) -> None:
+    recording.instrument(query_text=mode)
+    client.set("user:1", "x", ex=5)
+    client.pipeline().get("user:1").set("user:1", "y").execute()
+    texts = [attributes_of(span).get("db.query.text") for span in recording.spans()]
+
+    assert texts == [one, batch]
+
+
+@pytest.mark.parametrize(
+    ("settings", "shown"),
+    [
+        ({}, None),
+        ({"key_attribute": "template"}, ("user:{}", "cart:{}")),
+        ({"key_attribute": "full"}, ("user:1", "cart:2")),
+    ],
+)
+def test_keys_are_shown_only_as_asked(
+    client: redis.Redis, recording: Recording, settings: dict[str, Any], shown: object
+) -> None:
+    recording.instrument(**settings)
+    client.mget("user:1", "cart:2")
+
+    assert attributes_of(recording.span()).get("cache.key") == shown
+
+
+def test_hashed_keys_and_at_most_ten_of_them(client: redis.Redis, recording: Recording) -> None:
+    recording.instrument(key_attribute="hash", key_secret="s")
+    client.mget([f"user:{i}" for i in range(20)])
+    pipe = client.pipeline()
+    for i in range(20):
+        pipe.get(f"user:{i}")
+    pipe.execute()
+    first, second = (attributes_of(span)["cache.key"] for span in recording.spans())
+
+    assert len(first) == len(set(first)) == 10
+    assert first == second
+    assert "user" not in "".join(first)
+
+
+def test_probes_are_lookups_only_when_asked_for(client: redis.Redis, recording: Recording) -> None:
+    instrumentor = recording.instrument()
+    client.exists("user:1")
+    assert recording.lookups() == {}
+    instrumentor.uninstrument()
+    recording.instrument(count_probes=True)
+    client.exists("user:1")
+
+    assert recording.lookups() == {("user", "miss"): 1}
+
+
+def test_durations_may_be_told_apart_by_cache(client: redis.Redis, recording: Recording) -> None:
+    recording.instrument(duration_by_cache=True)
+    client.get("user:1")
+    client.mget("user:1", "cart:1")
+    client.ping()
+
+    assert recording.counts("db.client.operation.duration") == {
+        ("GET", "user"): 1,
+        "MGET": 1,
+        "PING": 1,
+    }
+
+
+def test_keys_that_are_no_cache_have_spans_and_durations_alone(
+    client: redis.Redis, recording: Recording
+) -> None:
+    recording.instrument(caches="locks:*=-,users=user:*")
+    client.set("locks:1", "x", nx=True)
+    client.get("locks:1")
+    client.delete("locks:1")
+    client.get("user:1")
+
+    assert recording.lookups() == {("users", "miss"): 1}
+    assert recording.counts("cache.writes") == {}
+    assert recording.counts("cache.invalidation.requests") == {}
+    assert len(recording.spans()) == 4
+    assert "cache.hit" not in attributes_of(recording.spans()[1])
+
+
+def test_next_to_contribs_instrumentation_nothing_is_made_twice(
+    client: redis.Redis, recording: Recording, caplog: pytest.LogCaptureFixture
+) -> None:
+    contrib = RedisInstrumentor()
+    contrib.instrument(tracer_provider=recording.tracer_provider)
+    try:
+        recording.instrument()
+        client.get("user:1")
+        client.get("user:1")
+    finally:
+        contrib.uninstrument()
+
+    assert recording.spans() == []
+    assert recording.lookups() == {("user", "miss"): 2}
+    assert recording.counts("db.client.operation.duration") == {"GET": 2}
+    (line,) = [r.getMessage() for r in caplog.records if r.name == "otel_redis_cache"]
+    assert line.startswith("opentelemetry-instrumentation-redis is active: leaving spans to it")
+
+
+@pytest.mark.parametrize(("mode", "spans", "misses"), [("both", 1, 1), ("off", 0, 0)])
+def test_a_conflict_can_be_settled_otherwise(
+    client: redis.Redis, recording: Recording, mode: str, spans: int, misses: int
+) -> None:
+    contrib = RedisInstrumentor()
+    contrib.instrument(tracer_provider=recording.tracer_provider)
+    try:
+        recording.instrument(on_conflict=mode)
+        client.get("user:1")
+    finally:
+        contrib.uninstrument()
+
+    assert len(recording.spans()) == spans
+    assert sum(recording.lookups().values()) == misses
+
+
+def test_redis_own_durations_are_left_to_it(
+    client: redis.Redis, recording: Recording, caplog: pytest.LogCaptureFixture
+) -> None:
+    from redis.observability import OTelConfig, get_observability_instance
+    from redis.observability.config import MetricGroup
+
+    own = get_observability_instance()
+    own.init(OTelConfig(metric_groups=[MetricGroup.COMMAND]))
+    try:
+        recording.instrument()
+        client.get("user:1")
+    finally:
+        own.shutdown()
+
+    assert recording.counts("db.client.operation.duration") == {}
+    assert recording.operations() == ["GET"]
+    assert recording.lookups() == {("user", "miss"): 1}
+    assert "redis.observability is active: leaving durations to it" in caplog.text
+
+
+def test_without_conflict_nothing_is_said(
+    client: redis.Redis, recording: Recording, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.DEBUG, "otel_redis_cache"):
+        recording.instrument()
+        client.get("user:1")
+
+    assert [r for r in caplog.records if r.name == "otel_redis_cache"] == []

@@ -1,0 +1,118 @@
+"""A small application that uses a Redis in every way that is observed, and remembers all it got.
+
+The same run with and without the package, and with each of its steps broken, must remember the same.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import redis
+import redis.asyncio
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+NO_RETRY = Retry(NoBackoff(), 0)
+
+Memory = list[tuple[str, Any]]
+
+
+def run(host: str, port: int) -> Memory:
+    """Every reply, and every exception by type and text."""
+    memory: Memory = []
+    with redis.Redis(host=host, port=port) as client:
+        client.flushall()
+        client.script_flush()
+        _synchronous(client, memory)
+    asyncio.run(_asynchronous(host, port, memory))
+    with redis.Redis(host="127.0.0.1", port=1, retry=NO_RETRY) as nobody:
+        _remember(memory, "down", lambda: nobody.get("user:1"))
+        _remember(memory, "pipeline down", lambda: nobody.pipeline().get("user:1").execute())
+    return memory
+
+
+def _remember(memory: Memory, name: str, call: Callable[[], Any]) -> None:
+    try:
+        memory.append((name, call()))
+    except Exception as error:
+        memory.append((name, (type(error), str(error))))
+
+
+def _synchronous(client: redis.Redis, memory: Memory) -> None:
+    def remember(name: str, call: Callable[[], Any]) -> None:
+        _remember(memory, name, call)
+
+    remember("miss", lambda: client.get("user:1"))
+    remember("set", lambda: client.set("user:1", "x", ex=100))
+    remember("hit", lambda: client.get("user:1"))
+    remember("mget", lambda: client.mget("user:1", "cart:1"))
+    remember("hash", lambda: client.hset("cart:1", mapping={"a": 1, "b": 2}))
+    remember("hgetall", lambda: client.hgetall("cart:1"))
+    remember("wrong type", lambda: client.lpush("user:1", "x"))
+    remember("unknown", lambda: client.execute_command("NO.SUCH", "x"))
+    remember("refused", lambda: client.set("user:1", {"no": "value"}))  # type: ignore[arg-type]
+    remember("delete", lambda: client.delete("user:1", "user:2"))
+    remember("expire", lambda: client.expire("cart:1", 0))
+    remember("bytes", lambda: client.execute_command(b"set", b"k", memoryview(b"v")))
+    remember("blocked", lambda: client.blpop("queue:1", timeout=0.01))
+    remember("script", lambda: client.register_script("return ARGV[1]")(args=["x"]))
+    remember("lock", lambda: _locked(client))
+    remember("pipeline", lambda: client.pipeline().set("a:1", 1).get("a:1").execute())
+    remember("failing", lambda: client.pipeline().get("a:1").lpush("a:1", 1).execute())
+    remember(
+        "failing softly",
+        lambda: [
+            str(reply)
+            for reply in client.pipeline(transaction=False)
+            .lpush("a:1", 1)
+            .get("a:1")
+            .execute(raise_on_error=False)
+        ],
+    )
+    remember("aborted", lambda: client.pipeline().execute_command("GET").get("a:1").execute())
+    remember("watch", lambda: _watched(client))
+    remember("scan", lambda: sorted(client.scan_iter("*")))
+
+
+def _locked(client: redis.Redis) -> list[bool]:
+    with client.lock("lock:1", timeout=5):
+        return [client.lock("lock:1", blocking=False).acquire()]
+
+
+def _watched(client: redis.Redis) -> Any:
+    with client.pipeline() as pipe:
+        pipe.watch("a:1")
+        before = pipe.get("a:1")
+        client.set("a:1", "changed")
+        pipe.multi()
+        pipe.set("a:1", "lost")
+        try:
+            pipe.execute()
+        except redis.WatchError as error:
+            return before, str(error), client.get("a:1")
+
+
+async def _asynchronous(host: str, port: int, memory: Memory) -> None:
+    async with redis.asyncio.Redis(host=host, port=port) as client:
+        for name, call in {
+            "set": lambda: client.set("user:1", "x"),
+            "get": lambda: client.get("user:1"),
+            "wrong type": lambda: client.lpush("user:1", "x"),
+            "pipeline": lambda: client.pipeline().get("user:1").get("user:2").execute(),
+            "failing": lambda: client.pipeline().get("user:1").lpush("user:1", 1).execute(),
+            "script": lambda: client.register_script("return 1")(),
+            "gathered": lambda: asyncio.gather(*(client.get(f"user:{i}") for i in range(10))),
+        }.items():
+            try:
+                memory.append((f"asyncio {name}", await call()))
+            except Exception as error:
+                memory.append((f"asyncio {name}", (type(error), str(error))))
+        task = asyncio.create_task(client.blpop("queue:1", timeout=5))
+        await asyncio.sleep(0.02)
+        task.cancel()
+        try:
+            await task
+        except asyncio.CancelledError:
+            memory.append(("asyncio cancelled", None))

@@ -1,0 +1,164 @@
+"""What one command costs, in things that can be counted: the same on every machine."""
+
+from __future__ import annotations
+
+import sys
+import tracemalloc
+from collections import Counter
+from collections.abc import Callable, Iterator
+from types import FrameType
+from typing import Any
+
+import pytest
+import redis
+from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
+
+from otel_redis_cache import commands
+from tests.real.servers import RedisServer
+from tests.recording import Recording
+
+
+@pytest.fixture
+def client(valkey_server: RedisServer) -> Iterator[redis.Redis]:
+    valkey_server.flush()
+    with redis.Redis(host=valkey_server.host, port=valkey_server.port) as client:
+        client.ping()
+        yield client
+
+
+def calls_during(call: Callable[[], Any], warm_up: int = 3) -> Counter[str]:
+    """Python functions entered, by module and name."""
+    for _ in range(warm_up):
+        call()
+    seen: Counter[str] = Counter()
+
+    def note(frame: FrameType, event: str, _: object) -> None:
+        if event == "call":
+            module = frame.f_globals.get("__name__", "")
+            seen[f"{module}.{frame.f_code.co_name}"] += 1
+
+    sys.setprofile(note)
+    try:
+        call()
+    finally:
+        sys.setprofile(None)
+    return seen
+
+
+def entered(seen: Counter[str], prefix: str) -> int:
+    return sum(count for name, count in seen.items() if name.startswith(prefix))
+
+
+METRIC_CALLS = "opentelemetry.sdk.metrics._internal.instrument."
+SPAN_STARTS = "opentelemetry.sdk.trace.start_span"
+
+
+@pytest.mark.parametrize(
+    ("name", "call"),
+    [
+        ("GET", lambda client: client.get("user:1")),
+        ("SET", lambda client: client.set("user:1", "x", ex=60)),
+        ("MGET of 100", lambda client: client.mget([f"user:{i}" for i in range(100)])),
+        ("DEL", lambda client: client.delete("user:1", "user:2")),
+        ("pipeline", lambda client: client.pipeline().get("a:1").get("b:1").execute()),
+    ],
+)
+def test_one_call_is_at_most_one_span_and_one_measurement(
+    client: redis.Redis, recording: Recording, name: str, call: Callable[[redis.Redis], Any]
+) -> None:
+    recording.instrument()
+    seen = calls_during(lambda: call(client))
+
+    assert seen[SPAN_STARTS] == 1
+    assert seen[METRIC_CALLS + "record"] == 1
+    assert seen[METRIC_CALLS + "add"] == 0
+    assert seen["opentelemetry.sdk.trace.set_attributes"] <= 1
+    assert seen["opentelemetry.sdk.trace.set_attribute"] == 0
+
+
+def test_an_unsampled_call_builds_no_text_and_no_attributes_of_its_outcome(
+    client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recording = Recording(ALWAYS_OFF)
+    instrumentor = recording.instrument(query_text="sanitized")
+    built: list[str] = []
+    words = commands._words
+
+    def remember(command: Any) -> Any:
+        built.append(command.rule.name)
+        return words(command)
+
+    seen = calls_during(lambda: client.get("user:1"))
+    monkeypatch.setattr(commands, "_words", remember)
+    texts = instrumentor._seams.observer._commands._texts  # type: ignore[union-attr]
+    before = dict(texts)
+    client.get("user:2")
+    client.pipeline().get("user:1").set("user:1", "x").execute()
+    instrumentor.uninstrument()
+
+    assert entered(seen, "otel_redis_cache.observe.outcome_attributes") == 0
+    assert entered(seen, "otel_redis_cache.commands.text_with_keys") == 0
+    assert entered(seen, "otel_redis_cache.observe.joined") == 0
+    assert seen["opentelemetry.sdk.trace.set_attributes"] == 0
+    assert texts == before  # the text of GET is one that was kept; the batch has none
+    assert built == ["GET"]
+
+
+def test_a_get_enters_few_functions_of_ours(client: redis.Redis, recording: Recording) -> None:
+    """A budget that only ever goes down; raise it with a reason."""
+    recording.instrument()
+    ours = entered(calls_during(lambda: client.get("user:1")), "otel_redis_cache.")
+
+    assert ours <= BUDGET
+
+
+BUDGET = 68
+
+
+def test_without_an_observer_a_call_enters_one_function_of_ours(
+    client: redis.Redis, recording: Recording
+) -> None:
+    other = redis.Redis()
+    instrumentor = recording.instrument()
+    instrumentor.instrument_client(other, **recording.providers)
+    instrumentor.uninstrument()
+    seen = calls_during(lambda: client.get("user:1"))
+    instrumentor.uninstrument_client(other)
+
+    assert entered(seen, "otel_redis_cache.") == 1
+
+
+def test_a_pipeline_of_a_hundred_thousand_commands_has_a_bounded_text(
+    client: redis.Redis, recording: Recording
+) -> None:
+    recording.instrument()
+    pipe = client.pipeline(transaction=False)
+    for i in range(100_000):
+        pipe.get(f"user:{i}") if i % 2 else pipe.ttl("user:1")
+    pipe.execute()
+    (span,) = recording.spans()
+
+    assert len(str((span.attributes or {})["db.query.text"])) <= 1_024
+    assert len(span.name) <= 64
+    assert recording.lookups() == {("user", "miss"): 50_000}
+
+
+def test_memory_does_not_grow_with_calls(client: redis.Redis) -> None:
+    recording = Recording(ALWAYS_OFF)
+    instrumentor = recording.instrument()
+
+    def call(start: int) -> None:
+        for i in range(start, start + 400):
+            client.get(f"user:{i}")
+            client.get(f"k{i}x:1")
+
+    call(0)
+    tracemalloc.start()
+    call(10_000)
+    before, _ = tracemalloc.get_traced_memory()
+    call(20_000)
+    after, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    instrumentor.uninstrument()
+
+    assert after - before < 64 * 1024

@@ -1,0 +1,87 @@
+"""A forked child counts its own calls, and hangs on no lock of its parent."""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import redis
+
+from tests.real.servers import RedisServer
+from tests.recording import Recording
+
+
+def in_child(work: Callable[[], Any], timeout: float = 20.0) -> Any:
+    """What a forked child returns; a child that hangs is a failure."""
+    reading, writing = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            os.write(writing, json.dumps(work()).encode())
+        finally:
+            os._exit(0)
+    os.close(writing)
+    ready, _, _ = select.select([reading], [], [], timeout)
+    if not ready:
+        os.kill(pid, 9)
+    os.waitpid(pid, 0)
+    with os.fdopen(reading, "rb") as pipe:
+        answer = pipe.read()
+    assert answer, "the child hung or died"
+    return json.loads(answer)
+
+
+def test_a_child_goes_on_from_its_parents_counts_with_its_own_increases(
+    valkey_server: RedisServer, recording: Recording
+) -> None:
+    valkey_server.flush()
+    with redis.Redis(host=valkey_server.host, port=valkey_server.port) as client:
+        recording.instrument()
+        for _ in range(3):
+            client.get("user:1")
+
+        def work() -> list[int]:
+            before = recording.lookups()["user", "miss"]
+            for _ in range(5):
+                client.get("user:1")
+            return [before, recording.lookups()["user", "miss"]]
+
+        before, after = in_child(work)
+
+        assert after - before == 5
+        assert recording.lookups() == {("user", "miss"): 3}
+
+
+def test_a_fork_while_other_threads_count_leaves_no_lock_held(
+    valkey_server: RedisServer, recording: Recording
+) -> None:
+    stop = threading.Event()
+
+    def load() -> None:
+        with redis.Redis(host=valkey_server.host, port=valkey_server.port) as own:
+            while not stop.is_set():
+                own.get("user:1")
+
+    recording.instrument(metrics="cache")
+    counts = recording.instrument  # keep the fixture's instrumentor alive in the child
+    threads = [threading.Thread(target=load) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    try:
+        for _ in range(10):
+
+            def work() -> int:
+                with redis.Redis(host=valkey_server.host, port=valkey_server.port) as own:
+                    own.get("cart:1")
+                return recording.lookups()["cart", "miss"]
+
+            assert in_child(work) == 1
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
+    assert counts is not None

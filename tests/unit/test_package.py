@@ -1,0 +1,21 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import otel_redis_cache
+
+
+def test_the_public_surface_is_small() -> None:
+    assert otel_redis_cache.__all__ == ["RedisCacheInstrumentor", "SettingError"]
+
+
+def test_importing_the_core_imports_neither_a_client_nor_the_sdk() -> None:
+    program = """
+import sys
+import otel_redis_cache, otel_redis_cache.instrumentor, otel_redis_cache.otlp
+found = [m for m in sys.modules if m.split(".")[0] in ("redis", "valkey", "grpc", "rich")]
+found += [m for m in sys.modules if m.startswith(("opentelemetry.sdk", "opentelemetry.exporter"))]
+assert not found, found
+"""
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=60)
