@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import gc
 import logging
+import subprocess
 import sys
 import weakref
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -448,17 +450,25 @@ def test_keys_that_are_no_cache_have_spans_and_durations_alone(
     assert "cache.hit" not in attributes_of(recording.spans()[1])
 
 
+@contextmanager
+def contrib(recording: Recording) -> Iterator[None]:
+    """contrib's instrumentation, put on first and taken off last: it cannot leave from below."""
+    instrumentor = RedisInstrumentor()
+    instrumentor.instrument(tracer_provider=recording.tracer_provider)
+    try:
+        yield
+    finally:
+        RedisCacheInstrumentor().uninstrument()
+        instrumentor.uninstrument()
+
+
 def test_next_to_contribs_instrumentation_nothing_is_made_twice(
     client: redis.Redis, recording: Recording, caplog: pytest.LogCaptureFixture
 ) -> None:
-    contrib = RedisInstrumentor()
-    contrib.instrument(tracer_provider=recording.tracer_provider)
-    try:
+    with contrib(recording):
         recording.instrument()
         client.get("user:1")
         client.get("user:1")
-    finally:
-        contrib.uninstrument()
 
     assert recording.spans() == []
     assert recording.lookups() == {("user", "miss"): 2}
@@ -471,36 +481,48 @@ def test_next_to_contribs_instrumentation_nothing_is_made_twice(
 def test_a_conflict_can_be_settled_otherwise(
     client: redis.Redis, recording: Recording, mode: str, spans: int, misses: int
 ) -> None:
-    contrib = RedisInstrumentor()
-    contrib.instrument(tracer_provider=recording.tracer_provider)
-    try:
+    with contrib(recording):
         recording.instrument(on_conflict=mode)
         client.get("user:1")
-    finally:
-        contrib.uninstrument()
 
     assert len(recording.spans()) == spans
     assert sum(recording.lookups().values()) == misses
 
 
+WITH_OWN_METRICS = """
+import sys
+import redis
+from redis.observability import OTelConfig, get_observability_instance
+from redis.observability.config import MetricGroup
+from tests.recording import Recording
+
+get_observability_instance().init(OTelConfig(metric_groups=[MetricGroup[sys.argv[1]]]))
+recording = Recording()
+recording.instrument()
+redis.Redis.from_url(sys.argv[2]).get("user:1")
+print(recording.counts("db.client.operation.duration"), recording.operations())
+print(recording.lookups())
+"""
+
+
+@pytest.mark.parametrize(("group", "durations"), [("COMMAND", {}), ("RESILIENCY", {"GET": 1})])
 def test_redis_own_durations_are_left_to_it(
-    client: redis.Redis, recording: Recording, caplog: pytest.LogCaptureFixture
+    valkey_server: RedisServer, group: str, durations: dict[str, int]
 ) -> None:
-    from redis.observability import OTelConfig, get_observability_instance
-    from redis.observability.config import MetricGroup
+    """In a process of its own: redis-py's observability cannot be switched off again."""
+    valkey_server.flush()
+    ran = subprocess.run(
+        [sys.executable, "-c", WITH_OWN_METRICS, group, valkey_server.url],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
 
-    own = get_observability_instance()
-    own.init(OTelConfig(metric_groups=[MetricGroup.COMMAND]))
-    try:
-        recording.instrument()
-        client.get("user:1")
-    finally:
-        own.shutdown()
-
-    assert recording.counts("db.client.operation.duration") == {}
-    assert recording.operations() == ["GET"]
-    assert recording.lookups() == {("user", "miss"): 1}
-    assert "redis.observability is active: leaving durations to it" in caplog.text
+    assert ran.stdout.splitlines() == [f"{durations} ['GET']", "{('user', 'miss'): 1}"]
+    assert ("redis.observability is active: leaving durations to it" in ran.stderr) is (
+        not durations
+    )
 
 
 def test_without_conflict_nothing_is_said(
