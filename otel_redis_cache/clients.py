@@ -49,6 +49,9 @@ _PREFIX_OF_CLASS = {
 """Exceptions that stand for an answer of the server, where their text lost its prefix."""
 
 _MAX_CLIENTS = "max number of clients reached"
+_LOST_PREFIXES = {"Authentication required": "NOAUTH", "invalid username-password pair": "WRONGPASS"}
+"""How older clients leave answers whose class stands for several prefixes."""
+
 _PIPELINE_ERROR = re.compile(
     r"Command # (\d+) \(.*\) of pipeline caused error: \(?['\"]?", re.DOTALL
 )
@@ -69,7 +72,8 @@ def failure_of(error: BaseException) -> Failure:
         return Failure(f"{module}{kind.__qualname__}")
     if not isinstance(given, str):
         found = _FIRST_WORD.match(text)
-        given = found.group(1) if found else prefix or "ERR"
+        lost = (_LOST_PREFIXES[start] for start in _LOST_PREFIXES if text.startswith(start))
+        given = found.group(1) if found else next(lost, prefix)
     status = given if given in PREFIXES else OTHER_ERROR
     telling = status == "ERR" and kind.__name__ not in ("ResponseError", "RedisError")
     return Failure(kind.__name__ if telling else status, status)

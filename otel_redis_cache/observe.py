@@ -202,7 +202,7 @@ class Observer:
         return Call(self, pipeline, queue, kwargs, is_batch=True, transaction=transaction)
 
     @harmless("open")
-    def open_script(self, client: Any, sha: object, keys: Any, args: Any) -> Call | None:
+    def open_script(self, client: Any, script: Any, keys: Any, args: Any) -> Call | None:
         """A call for a script that the client runs, and loads first where the server lost it.
 
         Arguments are only looked at where that cannot use them up; otherwise, and in a pipeline
@@ -213,7 +213,7 @@ class Observer:
         if clients.queues(client):
             return None
         keys, args = tuple(keys or ()), tuple(args or ())
-        return self.open(client, ("EVALSHA", sha, len(keys), *keys, *args), {})
+        return self.open(client, ("EVALSHA", script.sha, len(keys), *keys, *args), {})
 
     def _observes(self, client: object, args: Sequence[object]) -> bool:
         outer = _current.get()

@@ -11,7 +11,7 @@ import importlib
 import importlib.util
 import threading
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -95,12 +95,12 @@ def _script(seams: Seams, original: Method) -> Method:
     """A script that the server does not know is loaded and run again: one call of the caller's."""
 
     @functools.wraps(original)
-    def __call__(self: Any, keys: Any = None, args: Any = None, client: Any = None) -> Any:  # noqa: N807
-        call = seams.open_script(self, keys, args, client)
+    def __call__(self: Any, *args: Any, **kwargs: Any) -> Any:  # noqa: N807
+        call = seams.open_script(self, args, kwargs)
         if call is None:
-            return original(self, keys, args, client)
+            return original(self, *args, **kwargs)
         with call:
-            call.reply = original(self, keys, args, client)
+            call.reply = original(self, *args, **kwargs)
         return call.reply
 
     return __call__
@@ -108,12 +108,12 @@ def _script(seams: Seams, original: Method) -> Method:
 
 def _async_script(seams: Seams, original: Method) -> Method:
     @functools.wraps(original)
-    async def __call__(self: Any, keys: Any = None, args: Any = None, client: Any = None) -> Any:  # noqa: N807
-        call = seams.open_script(self, keys, args, client)
+    async def __call__(self: Any, *args: Any, **kwargs: Any) -> Any:  # noqa: N807
+        call = seams.open_script(self, args, kwargs)
         if call is None:
-            return await original(self, keys, args, client)
+            return await original(self, *args, **kwargs)
         with call:
-            call.reply = await original(self, keys, args, client)
+            call.reply = await original(self, *args, **kwargs)
         return call.reply
 
     return __call__
@@ -212,13 +212,15 @@ class Seams:
             self._marked.discard(client)
             self._unwrap_if_unused()
 
-    def open_script(self, script: Any, keys: Any, args: Any, client: Any) -> Any:
-        """A call for a script that is about to run; None where it is queued, or not observed."""
-        client = script.registered_client if client is None else client
+    def open_script(self, script: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+        """A call for ``script(keys, args, client)``; None where it is queued, or not observed."""
+        given = {**dict(zip(("keys", "args", "client"), args, strict=False)), **kwargs}
+        client = given.get("client")
+        client = getattr(script, "registered_client", None) if client is None else client
         observer = getattr(client, MARK, None) or self.observer
         if observer is None:
             return None
-        return observer.open_script(client, script.sha, keys, args)
+        return observer.open_script(client, script, given.get("keys"), given.get("args"))
 
     def _wrap(self) -> None:
         for library, client in LIBRARIES.items():

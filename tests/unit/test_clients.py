@@ -34,7 +34,7 @@ from otel_redis_cache.facts import Failure
         ("READONLY You can't write", "READONLY", "READONLY"),
         ("LOADING Redis is loading", "LOADING", "LOADING"),
         ("NOAUTH Authentication required.", "NOAUTH", "NOAUTH"),
-        ("WRONGPASS invalid username", "WRONGPASS", "WRONGPASS"),
+        ("WRONGPASS invalid username-password pair or user is disabled.", "WRONGPASS", "WRONGPASS"),
         ("NOPERM this user has no permissions", "NOPERM", "NOPERM"),
         ("EXECABORT Transaction discarded", "EXECABORT", "EXECABORT"),
         ("MOVED 3999 127.0.0.1:6381", "MOVED", "MOVED"),
