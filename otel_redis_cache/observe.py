@@ -8,7 +8,6 @@ telemetry and never the application. A pipeline is the same story with the queue
 from __future__ import annotations
 
 import functools
-import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar, Token
@@ -28,8 +27,6 @@ from otel_redis_cache.facts import Command, Failure, Outcome, Target
 from otel_redis_cache.operands import word
 from otel_redis_cache.recorder import AttributeValue, Recorder
 from otel_redis_cache.settings import Settings
-
-logger = logging.getLogger("otel_redis_cache")
 
 RequestHook = Callable[[Span, Any, Sequence[Any], Mapping[str, Any]], None]
 """``request_hook(span, instance, args, kwargs)``; for a pipeline ``args`` are its commands."""
@@ -225,27 +222,34 @@ class Observer:
         if not is_instrumentation_enabled():
             return False
         if not self._has_looked:
-            self._look_for_others(client)
+            self._look_around(client)
         return not self._is_off
 
-    def _look_for_others(self, client: object) -> None:
-        """At the first command, see whether another instrumentation makes the same telemetry."""
+    def _look_around(self, client: object) -> None:
+        """At the first command, see whether another instrumentation makes the same telemetry.
+
+        Threads whose first commands meet all look, come to the same verdict and follow it; the
+        flag is set last, so that none goes on without it.
+        """
+        if self._settings.on_conflict != "both":
+            self._make_way(client)
+        self.recorder.look_at_resource()
         self._has_looked = True
-        if self._settings.on_conflict == "both":
-            return
-        spans = clients.other_span_maker(client) if self._makes_spans else None
+
+    def _make_way(self, client: object) -> None:
+        spans = clients.other_span_maker(client) if self._settings.traces else None
         durations = "redis.observability" if clients.records_own_durations() else None
         others = " and ".join(other for other in (spans, durations) if other)
         if not others:
             return
         if self._settings.on_conflict == "off":
             self._is_off = True
-            logger.warning("%s is active: this package is off (on_conflict=off)", others)
+            self.recorder.say_once("%s is active: this package is off (on_conflict=off)", others)
             return
         self._makes_spans = self._makes_spans and not spans
         self._records_durations = self._records_durations and not durations
         left = [what for what, other in (("spans", spans), ("durations", durations)) if other]
-        logger.warning(
+        self.recorder.say_once(
             "%s is active: leaving %s to it, cache metrics go on; on_conflict=both makes both",
             others,
             " and ".join(left),

@@ -93,6 +93,27 @@ def set_options(operands: Operands) -> dict[str, object]:
     return options(operands, 2)
 
 
+def set_accepted(operands: Operands, reply: Reply) -> bool | None:
+    """Whether a SET was carried out; None where its reply cannot tell.
+
+    With GET the reply is the old value, of which redis-py leaves a bool where GET was not given
+    as its keyword.
+    """
+    given = set_options(operands) if len(operands) > 2 else {}
+    if "GET" not in given:
+        return bool(reply)
+    if reply is None:
+        return given.keys().isdisjoint({"XX", "IFEQ", "IFDEQ"})
+    if "NX" in given:
+        return False
+    if given.keys() & {"IFEQ", "IFNE"}:
+        if isinstance(reply, bool):
+            return None
+        wanted = given.get("IFEQ", given.get("IFNE"))
+        return (key_bytes(reply) == key_bytes(wanted)) is ("IFEQ" in given)
+    return None if given.keys() & {"IFDEQ", "IFDNE"} else True
+
+
 def fields(operands: Operands) -> Operands:
     """What stands after ``FIELDS numfields``."""
     for position in range(1, min(len(operands), 8)):

@@ -193,7 +193,8 @@ def expiring_writes(commands: Sequence[tuple[Command, Reply]]) -> frozenset[int]
     for index, (command, reply) in enumerate(commands):
         if command.rule.sets_ttl:
             if not isinstance(reply, BaseException) and count_of(reply):
-                found.update(waiting.pop(key_bytes(command.operands[0]), ()))
+                for key in command.keys:
+                    found.update(waiting.pop(key_bytes(key), ()))
         elif command.rule.write is not None:
             for key in command.at(command.rule.write.positions or command.rule.positions):
                 waiting.setdefault(key_bytes(key), []).append(index)

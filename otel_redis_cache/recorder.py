@@ -34,6 +34,7 @@ class Recorder:
     ) -> None:
         """Take the providers given, else the global ones."""
         version = package_version()
+        self._tracer_provider = tracer_provider
         tracer_provider = tracer_provider or trace.get_tracer_provider()
         meter_provider = meter_provider or metrics.get_meter_provider()
         self.tracer: Tracer = tracer_provider.get_tracer(
@@ -49,7 +50,7 @@ class Recorder:
         _observe(meter, self.tallies, settings)
         self._series: dict[tuple[object, ...], Attributes] = {}
         self._series_lock = threading.Lock()
-        self._logged: set[str] = set()
+        self._said: dict[str, object] = {}
 
     def start(
         self,
@@ -99,6 +100,18 @@ class Recorder:
             )
             histogram.record(elapsed / 1e9, attributes)
 
+    def look_at_resource(self) -> None:
+        """Say so where several processes would overwrite each other's metrics."""
+        provider = self._tracer_provider or trace.get_tracer_provider()
+        attributes: object = getattr(getattr(provider, "resource", None), "attributes", None)
+        if isinstance(attributes, Mapping) and names.SERVICE_INSTANCE_ID not in attributes:
+            self.say_once(
+                "the resource has no %s: where several processes export, their metrics overwrite "
+                "each other; set it in OTEL_RESOURCE_ATTRIBUTES, or list the detector "
+                "`service` in the configuration file",
+                names.SERVICE_INSTANCE_ID,
+            )
+
     def count(self, target: Target, outcome: Outcome) -> None:
         """Bump the tallies of one call."""
         self.tallies.take(target, outcome)
@@ -109,17 +122,24 @@ class Recorder:
         The exception's text stays out of the log: it may carry a key.
         """
         self.tallies.errors.add(step)
-        if step not in self._logged:
-            self._logged.add(step)
-            where = traceback.extract_tb(fault.__traceback__)[-1]
-            logger.warning(
-                "contained a %s in the step %r (%s:%s); the application is not affected, "
-                "telemetry of this call is incomplete; said once",
-                type(fault).__name__,
-                step,
-                where.filename.rpartition("/")[2],
-                where.lineno,
-            )
+        if step in self._said:
+            return
+        where = traceback.extract_tb(fault.__traceback__)[-1]
+        self.say_once(
+            "contained a %s in the step %r (%s:%s); the application is not affected, "
+            "telemetry of this call is incomplete; said once",
+            type(fault).__name__,
+            step,
+            where.filename.rpartition("/")[2],
+            where.lineno,
+            once_for=step,
+        )
+
+    def say_once(self, message: str, *about: object, once_for: str | None = None) -> None:
+        """Log a line, whichever of several threads comes first with it."""
+        mine = object()
+        if self._said.setdefault(once_for or message, mine) is mine:
+            logger.warning(message, *about)
 
     def _duration_attributes(
         self,

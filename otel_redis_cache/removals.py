@@ -15,7 +15,7 @@ from otel_redis_cache.operands import (
     number,
     one,
     options,
-    set_options,
+    set_accepted,
     two,
     word,
 )
@@ -68,7 +68,8 @@ def expiry(scale: float, *, absolute: bool) -> Removal:
     def asked(operands: Operands, now: float) -> int:
         return 1 if len(operands) > 1 and past(operands[1], now) else 0
 
-    return Removal(asked, _replied_count, names.EXPIRE)
+    meaning = "with zero or past time: 1; the reply says whether"
+    return Removal(asked, _replied_count, names.EXPIRE, meaning=meaning)
 
 
 def field_expiry(scale: float, *, absolute: bool) -> Removal:
@@ -81,7 +82,8 @@ def field_expiry(scale: float, *, absolute: bool) -> Removal:
     def removed(_: Operands, reply: Reply) -> int:
         return sum(element == 2 for element in elements(reply))
 
-    return Removal(asked, removed, names.EXPIRE)
+    meaning = "with zero or past time: each field that the reply says 2 of"
+    return Removal(asked, removed, names.EXPIRE, meaning=meaning)
 
 
 def past_deadline(
@@ -89,6 +91,7 @@ def past_deadline(
     asked: Callable[[Operands], int],
     removed: Callable[[Operands, Reply], int],
     *,
+    meaning: str,
     tells: bool = True,
 ) -> Removal:
     """``EXAT`` or ``PXAT`` with a time that has passed removes what it names."""
@@ -98,7 +101,7 @@ def past_deadline(
             return 0
         return asked(operands) if _deadline_passed(operands, start(operands), now) else 0
 
-    return Removal(asked_now, removed, names.EXPIRE, tells=tells)
+    return Removal(asked_now, removed, names.EXPIRE, tells=tells, meaning=meaning)
 
 
 def _deadline_passed(operands: Operands, start: int, now: float) -> bool:
@@ -111,8 +114,7 @@ def _deadline_passed(operands: Operands, start: int, now: float) -> bool:
 
 
 def _accepted(operands: Operands, reply: Reply) -> int:
-    """Whether a SET was carried out; with GET the reply is the old value and cannot tell."""
-    return 1 if reply or "GET" in set_options(operands) else 0
+    return 0 if set_accepted(operands, reply) is False else 1
 
 
 def _restore_deadline(operands: Operands, now: float) -> int:
@@ -141,17 +143,47 @@ def _stored_nothing(_: Operands, reply: Reply) -> int:
     return 1 if isinstance(reply, int) and count_of(reply) == 0 else 0
 
 
-KEYS_DELETED = Removal(_distinct_keys, _replied_count, each_key=True)
-VALUE_TAKEN = Removal(_one_entry, _replied_value)
-DELETED_IF_EQUAL = Removal(_one_entry, _replied_count)
-FIELDS_DELETED = Removal(_distinct_hdel_fields, _replied_count)
-FIELDS_TAKEN = Removal(_distinct_fields, _replied_values)
-RENAMED = Removal(_one_entry, _truthy, names.RENAME, tells=False)
-MIGRATED = Removal(_moved_away, _moved, tells=False)
-EMPTIED = Removal(_one_entry, _stored_nothing, names.OVERWRITE, tells=False, incidental=True)
-GETEX_PAST = past_deadline(one, one, _replied_value)
-HGETEX_PAST = past_deadline(one, lambda operands: distinct(fields(operands)), _replied_values)
-SET_PAST = past_deadline(two, one, _accepted, tells=False)
-MSETEX_PAST = past_deadline(after_pairs, one, _truthy, tells=False)
-HSETEX_PAST = past_deadline(one, one, _truthy, tells=False)
-RESTORE_PAST = Removal(_restore_deadline, _replied_anything, names.EXPIRE, tells=False)
+KEYS_DELETED = Removal(
+    _distinct_keys, _replied_count, each_key=True, meaning="distinct keys; the reply counts them"
+)
+VALUE_TAKEN = Removal(_one_entry, _replied_value, meaning="1; nil is none")
+DELETED_IF_EQUAL = Removal(_one_entry, _replied_count, meaning="1; the reply counts it")
+FIELDS_DELETED = Removal(
+    _distinct_hdel_fields, _replied_count, meaning="distinct fields; the reply counts them"
+)
+FIELDS_TAKEN = Removal(_distinct_fields, _replied_values, meaning="distinct fields; nil is none")
+RENAMED = Removal(_one_entry, _truthy, names.RENAME, tells=False, meaning="effect unknown")
+MIGRATED = Removal(
+    _moved_away, _moved, each_key=True, tells=False, meaning="without COPY: effect unknown"
+)
+EMPTIED = Removal(
+    _one_entry,
+    _stored_nothing,
+    names.OVERWRITE,
+    tells=False,
+    incidental=True,
+    meaning="an empty result: effect unknown",
+)
+GETEX_PAST = past_deadline(one, one, _replied_value, meaning="with a past time: 1; nil is none")
+HGETEX_PAST = past_deadline(
+    one,
+    lambda operands: distinct(fields(operands)),
+    _replied_values,
+    meaning="with a past time: distinct fields; nil is none",
+)
+SET_PAST = past_deadline(
+    two, one, _accepted, tells=False, meaning="with a past time: effect unknown"
+)
+MSETEX_PAST = past_deadline(
+    after_pairs, one, _truthy, tells=False, meaning="with a past time: effect unknown"
+)._replace(each_key=True)
+HSETEX_PAST = past_deadline(
+    one, one, _truthy, tells=False, meaning="with a past time: effect unknown"
+)
+RESTORE_PAST = Removal(
+    _restore_deadline,
+    _replied_anything,
+    names.EXPIRE,
+    tells=False,
+    meaning="with ABSTTL and a past time: effect unknown",
+)

@@ -7,13 +7,15 @@ one that somebody else wrapped in turn can stay where it is and falls silent.
 from __future__ import annotations
 
 import functools
-import importlib
-import importlib.util
+import sys
 import threading
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from types import ModuleType
+from typing import Any, NamedTuple
+
+from wrapt import register_post_import_hook
 
 from otel_redis_cache.observe import Observer, see_replies
 
@@ -143,14 +145,23 @@ _PIPELINE: tuple[tuple[str, Make, Make], ...] = (
 )
 
 
-def rows(library: str, client: str) -> Iterator[tuple[str, str, str, Make]]:
-    """(module, class, method, wrapper) for a library whose client class has this name."""
+class Row(NamedTuple):
+    """One method to wrap."""
+
+    module: str
+    owner: str
+    method: str
+    make: Make
+
+
+def rows(library: str, client: str) -> Iterator[Row]:
+    """The methods of a library whose client class has this name."""
     for module, is_async in ((f"{library}.client", False), (f"{library}.asyncio.client", True)):
         for owner, methods in ((client, _CLIENT), ("Pipeline", _PIPELINE)):
             for method, make, make_async in methods:
-                yield module, owner, method, make_async if is_async else make
-    yield f"{library}.commands.core", "Script", "__call__", _script
-    yield f"{library}.commands.core", "AsyncScript", "__call__", _async_script
+                yield Row(module, owner, method, make_async if is_async else make)
+    yield Row(f"{library}.commands.core", "Script", "__call__", _script)
+    yield Row(f"{library}.commands.core", "AsyncScript", "__call__", _async_script)
 
 
 LIBRARIES = {"redis": "Redis", "valkey": "Valkey"}
@@ -182,6 +193,8 @@ class Seams:
         self.observer: Observer | None = None
         """Watches every client that has no observer of its own."""
         self._wrapped: dict[tuple[type, str], Seam] = {}
+        self._awaited: set[str] = set()
+        """Modules that are wrapped when they are imported."""
         self._marked: weakref.WeakSet[Any] = weakref.WeakSet()
         self._lock = threading.RLock()
 
@@ -223,20 +236,40 @@ class Seams:
         return observer.open_script(client, script, given.get("keys"), given.get("args"))
 
     def _wrap(self) -> None:
+        """Wrap what is imported now, and the rest when the application imports it."""
         for library, client in LIBRARIES.items():
-            if importlib.util.find_spec(library) is None:
+            for name in dict.fromkeys(row.module for row in rows(library, client)):
+                if (module := sys.modules.get(name)) is not None:
+                    self._wrap_module(module)
+                elif name not in self._awaited:
+                    self._awaited.add(name)
+                    register_post_import_hook(self._wrap_later, name)
+
+    def _wrap_later(self, module: ModuleType) -> None:
+        with self._lock:
+            self._awaited.discard(module.__name__)
+            if self._is_used:
+                self._wrap_module(module)
+
+    def _wrap_module(self, module: ModuleType) -> None:
+        library = module.__name__.partition(".")[0]
+        for row in rows(library, LIBRARIES[library]):
+            if row.module != module.__name__:
                 continue
-            for module, owner_name, method, make in rows(library, client):
-                owner = getattr(importlib.import_module(module), owner_name)
-                seam = self._wrapped.get((owner, method))
-                if seam is None or not seam.is_in_place:
-                    original = owner.__dict__[method]
-                    wrapper = make(self, original)
-                    self._wrapped[owner, method] = Seam(owner, method, original, wrapper)
-                    setattr(owner, method, wrapper)
+            owner: type = getattr(module, row.owner)
+            seam = self._wrapped.get((owner, row.method))
+            original = vars(owner).get(row.method)
+            if original is not None and (seam is None or not seam.is_in_place):
+                wrapper = row.make(self, original)
+                self._wrapped[owner, row.method] = Seam(owner, row.method, original, wrapper)
+                setattr(owner, row.method, wrapper)
+
+    @property
+    def _is_used(self) -> bool:
+        return self.observer is not None or len(self._marked) > 0
 
     def _unwrap_if_unused(self) -> None:
-        if self.observer is not None or len(self._marked):
+        if self._is_used:
             return
         for key, seam in list(self._wrapped.items()):
             if seam.owner.__dict__.get(seam.method) is seam.wrapper:

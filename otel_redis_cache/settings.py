@@ -233,6 +233,43 @@ class Settings:
 FIELDS = {f.name: f for f in dataclasses.fields(Settings)}
 
 
+@dataclass(frozen=True, init=False)
+class FileOptions(Settings):
+    """The options of one instrumentation in the declarative configuration file, as they stand there.
+
+    Nobody may be looking at an application that is configured by a file: an option that is not
+    understood is logged in one line, and its default is used. ``opentelemetry-configuration``
+    fills this dataclass and passes the fields that are not None on to ``instrument()``.
+    """
+
+    def __init__(self, **options: object) -> None:
+        """Keep the options that are allowed."""
+        allowed = {name: value for name, value in options.items() if _is_allowed(name, value)}
+        try:
+            Settings(**{name: parse(name, value) for name, value in allowed.items()})
+        except SettingError as error:
+            logger.warning("configuration file: %s; using the default", error)
+            del allowed["key_attribute"]
+        for name in FIELDS:
+            object.__setattr__(self, name, allowed.get(name))
+
+
+def _is_allowed(name: str, value: object) -> bool:
+    try:
+        _known(name)
+        parse(name, value)
+    except SettingError as error:
+        logger.warning("configuration file: %s; using the default", error)
+        return False
+    return True
+
+
+def _known(name: str) -> None:
+    if name not in FIELDS:
+        message = f"{name!r} is no setting; allowed are {', '.join(sorted(FIELDS))}"
+        raise SettingError(message)
+
+
 def from_keywords(given: Mapping[str, object], environ: Mapping[str, str]) -> Settings:
     """Settings from keywords, else from the environment, else the defaults.
 
@@ -243,9 +280,7 @@ def from_keywords(given: Mapping[str, object], environ: Mapping[str, str]) -> Se
     it is logged in one line and the default is used.
     """
     for name in given:
-        if name not in FIELDS:
-            message = f"{name!r} is no setting; allowed are {', '.join(sorted(FIELDS))}"
-            raise SettingError(message)
+        _known(name)
     values = _from_environment(environ, skip=given)
     values |= {name: parse(name, value) for name, value in given.items()}
     try:

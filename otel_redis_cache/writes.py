@@ -10,11 +10,10 @@ from otel_redis_cache.operands import (
     TTL_OPTIONS,
     after_pairs,
     count_of,
-    key_bytes,
     number,
     one,
     options,
-    set_options,
+    set_accepted,
     sort_destination,
     two,
 )
@@ -84,40 +83,46 @@ def _stored_if_not_empty(_: Operands, reply: Reply) -> bool | None:
     return True if count_of(reply) else None
 
 
-def _stored_by_set(operands: Operands, reply: Reply) -> bool:
-    """With GET the reply is the old value, so whether it was written depends on the condition."""
-    if len(operands) <= 2:
-        return bool(reply)
-    given = set_options(operands)
-    if "GET" not in given:
-        return bool(reply)
-    if "NX" in given:
-        return reply is None
-    if "IFEQ" in given:
-        return key_bytes(reply) == key_bytes(given["IFEQ"])
-    if "IFNE" in given:
-        return key_bytes(reply) != key_bytes(given["IFNE"])
-    return reply is not None if given.keys() & {"XX", "IFDEQ"} else True
-
-
 def _stored_by_sort(operands: Operands, reply: Reply) -> bool | None:
     return _stored_if_not_empty(operands, reply) if isinstance(reply, int) else None
 
 
-SET = Write(ttl_option(two), _stored_by_set)
-SET_WITH_TTL = Write(_set_ttl, _stored_always)
-SET_WITHOUT_TTL = Write(_no_ttl, _stored_always)
-SET_IF_NEW = Write(_no_ttl, _stored_if_true)
-UPDATED = Write(_kept_ttl, _stored_always)
-UPDATED_IF_TRUE = Write(_kept_ttl, _stored_if_true)
-UPDATED_IF_POSITIVE = Write(_kept_ttl, _stored_if_positive)
-UPDATED_IF_ANY = Write(_kept_ttl, _stored_if_any)
-MOVED_TO_SECOND = Write(_kept_ttl, _if_moved, _second)
-COPIED_TO_SECOND = Write(_kept_ttl, _stored_if_true, _second)
-STORED_TO_FIRST = Write(_no_ttl, _stored_if_not_empty, _first)
-RESTORED = Write(_restore_ttl, _stored_always)
-FIELDS_SET_WITH_TTL = Write(ttl_option(one, names.TTL_KEPT), _stored_if_true)
-PAIRS_SET = Write(ttl_option(after_pairs), _stored_if_true)
+SET = Write(
+    ttl_option(two),
+    set_accepted,
+    meaning="by its options; refused where its condition does not hold",
+)
+SET_WITH_TTL = Write(_set_ttl, _stored_always, meaning="set")
+SET_WITHOUT_TTL = Write(_no_ttl, _stored_always, meaning="none")
+SET_IF_NEW = Write(_no_ttl, _stored_if_true, meaning="none; refused where a key was there")
+UPDATED = Write(_kept_ttl, _stored_always, meaning="kept")
+UPDATED_IF_TRUE = Write(_kept_ttl, _stored_if_true, meaning="kept; refused at 0")
+UPDATED_IF_POSITIVE = Write(_kept_ttl, _stored_if_positive, meaning="kept; refused at 0 or less")
+UPDATED_IF_ANY = Write(_kept_ttl, _stored_if_any, meaning="kept; refused at nil")
+MOVED_TO_SECOND = Write(
+    _kept_ttl, _if_moved, _second, meaning="the second key: kept, where something was moved"
+)
+COPIED_TO_SECOND = Write(
+    _kept_ttl, _stored_if_true, _second, meaning="the second key: kept; refused at 0"
+)
+STORED_TO_FIRST = Write(
+    _no_ttl,
+    _stored_if_not_empty,
+    _first,
+    meaning="the first key: none, where the result is not empty",
+)
+RESTORED = Write(_restore_ttl, _stored_always, meaning="set or none, as given")
+FIELDS_SET_WITH_TTL = Write(
+    ttl_option(one, names.TTL_KEPT),
+    _stored_if_true,
+    meaning="set for the fields, else kept; refused at 0",
+)
+PAIRS_SET = Write(ttl_option(after_pairs), _stored_if_true, meaning="by its options; refused at 0")
 
 
-SORTED = Write(_no_ttl, _stored_by_sort, sort_destination)
+SORTED = Write(
+    _no_ttl,
+    _stored_by_sort,
+    sort_destination,
+    meaning="the key after STORE: none, where the result is not empty",
+)

@@ -20,7 +20,11 @@ def test_the_quickstart_shows_its_cache_in_a_collector(
     (program,) = re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
     assert program.count("redis.Redis()") == 1
     subprocess.run(
-        [sys.executable, "-c", program.replace("redis.Redis()", f"redis.Redis(port={server.port})")],
+        [
+            sys.executable,
+            "-c",
+            program.replace("redis.Redis()", f"redis.Redis(port={server.port})"),
+        ],
         env={**os.environ, "OTEL_EXPORTER_OTLP_ENDPOINT": collector.grpc_endpoint},
         check=True,
         timeout=60,

@@ -20,12 +20,12 @@ from tests.safety.application import NO_RETRY
 
 
 @pytest.fixture(params=[2, 3], ids=["RESP2", "RESP3"])
-def client(request: pytest.FixtureRequest, server: RedisServer) -> Iterator[redis.Redis]:
+def client(request: pytest.FixtureRequest, server: RedisServer) -> Iterator[Any]:
     with redis.Redis(host=server.host, port=server.port, protocol=request.param) as client:
         yield client
 
 
-def test_a_missing_key_counts_as_one_miss(client: redis.Redis, recording: Recording) -> None:
+def test_a_missing_key_counts_as_one_miss(client: Any, recording: Recording) -> None:
     recording.instrument()
 
     assert client.get("user:1") is None
@@ -33,7 +33,7 @@ def test_a_missing_key_counts_as_one_miss(client: redis.Redis, recording: Record
     assert attributes_of(recording.span())["cache.hit"] is False
 
 
-def test_a_present_key_counts_as_one_hit(client: redis.Redis, recording: Recording) -> None:
+def test_a_present_key_counts_as_one_hit(client: Any, recording: Recording) -> None:
     client.set("user:1", "")
     recording.instrument()
 
@@ -42,12 +42,10 @@ def test_a_present_key_counts_as_one_hit(client: redis.Redis, recording: Recordi
     assert attributes_of(recording.span())["cache.hit"] is True
 
 
-def test_a_key_of_another_type_counts_as_one_error(
-    client: redis.Redis, recording: Recording
-) -> None:
+def test_a_key_of_another_type_counts_as_one_error(client: Any, recording: Recording) -> None:
     client.lpush("user:1", "x")
     recording.instrument()
-    with pytest.raises(redis.ResponseError, match="^WRONGTYPE"):
+    with pytest.raises(redis.ResponseError, match="WRONGTYPE"):
         client.get("user:1")
     span = recording.span()
 
@@ -62,9 +60,7 @@ def test_a_key_of_another_type_counts_as_one_error(
     }
 
 
-def test_a_partly_hit_mget_counts_both_in_their_caches(
-    client: redis.Redis, recording: Recording
-) -> None:
+def test_a_partly_hit_mget_counts_both_in_their_caches(client: Any, recording: Recording) -> None:
     client.set("user:1", "x")
     recording.instrument()
     client.mget("user:1", "user:1", "user:2", "cart:1")
@@ -76,7 +72,7 @@ def test_a_partly_hit_mget_counts_both_in_their_caches(
 
 
 def test_one_call_is_one_client_span_with_its_target(
-    server: RedisServer, client: redis.Redis, recording: Recording
+    server: RedisServer, client: Any, recording: Recording
 ) -> None:
     recording.instrument()
     client.get("user:1")
@@ -97,9 +93,7 @@ def test_one_call_is_one_client_span_with_its_target(
     assert not span.events
 
 
-def test_the_duration_recorded_is_the_length_of_the_span(
-    client: redis.Redis, recording: Recording
-) -> None:
+def test_the_duration_recorded_is_the_length_of_the_span(client: Any, recording: Recording) -> None:
     recording.instrument()
     client.get("user:1")
     span = recording.span()
@@ -111,18 +105,18 @@ def test_the_duration_recorded_is_the_length_of_the_span(
     assert 0 < point.sum < 5
 
 
-def test_an_exemplar_leads_from_the_duration_to_the_span(
-    client: redis.Redis, recording: Recording
-) -> None:
+def test_an_exemplar_leads_from_the_duration_to_the_span(client: Any, recording: Recording) -> None:
     recording.instrument()
     client.get("user:1")
     (point,) = recording.metrics()["db.client.operation.duration"].data.data_points
 
-    assert [e.span_id for e in point.exemplars] == [recording.span().get_span_context().span_id]
+    context = recording.span().get_span_context()
+    assert context is not None
+    assert [exemplar.span_id for exemplar in point.exemplars] == [context.span_id]
 
 
 def test_a_span_is_the_child_of_the_current_one_and_leaves_it_current(
-    client: redis.Redis, recording: Recording
+    client: Any, recording: Recording
 ) -> None:
     recording.instrument()
     with recording.tracer.start_as_current_span("request") as parent:
@@ -133,9 +127,7 @@ def test_a_span_is_the_child_of_the_current_one_and_leaves_it_current(
     assert span.parent == parent.get_span_context()
 
 
-def test_writes_tell_what_became_of_the_time_to_live(
-    client: redis.Redis, recording: Recording
-) -> None:
+def test_writes_tell_what_became_of_the_time_to_live(client: Any, recording: Recording) -> None:
     recording.instrument()
     client.set("user:1", "x", ex=60)
     client.set("user:1", "x")
@@ -152,9 +144,7 @@ def test_writes_tell_what_became_of_the_time_to_live(
     }
 
 
-def test_removals_are_counted_as_the_server_replies(
-    client: redis.Redis, recording: Recording
-) -> None:
+def test_removals_are_counted_as_the_server_replies(client: Any, recording: Recording) -> None:
     client.mset({"user:1": 1, "user:2": 2, "cart:1": 1})
     recording.instrument()
     client.delete("user:1", "user:1", "user:9")
@@ -186,9 +176,7 @@ def test_a_reply_that_cannot_be_decoded_was_asked_for(
     assert attributes_of(recording.span())["error.type"] == "UnicodeDecodeError"
 
 
-def test_what_the_client_refuses_is_a_span_and_no_lookup(
-    client: redis.Redis, recording: Recording
-) -> None:
+def test_what_the_client_refuses_is_a_span_and_no_lookup(client: Any, recording: Recording) -> None:
     recording.instrument()
     with pytest.raises(redis.DataError):
         client.get({"not": "a key"})  # type: ignore[arg-type]
@@ -200,9 +188,7 @@ def test_what_the_client_refuses_is_a_span_and_no_lookup(
     }
 
 
-def test_an_unknown_command_is_a_span_and_a_duration(
-    client: redis.Redis, recording: Recording
-) -> None:
+def test_an_unknown_command_is_a_span_and_a_duration(client: Any, recording: Recording) -> None:
     recording.instrument()
     with pytest.raises(redis.ResponseError):
         client.execute_command("NO.SUCH thing", "secret")
@@ -215,9 +201,9 @@ def test_an_unknown_command_is_a_span_and_a_duration(
 
 def test_a_server_that_is_down_is_an_error_and_no_miss(recording: Recording) -> None:
     recording.instrument()
-    with redis.Redis(host="127.0.0.1", port=1, retry=NO_RETRY) as client:
-        with pytest.raises(redis.ConnectionError):
-            client.get("user:1")
+    client = redis.Redis(host="127.0.0.1", port=1, retry=NO_RETRY)
+    with pytest.raises(redis.ConnectionError):
+        client.get("user:1")
 
     assert recording.lookups() == {("user", "error"): 1}
     assert attributes_of(recording.span())["error.type"] == "redis.exceptions.ConnectionError"
@@ -225,9 +211,7 @@ def test_a_server_that_is_down_is_an_error_and_no_miss(recording: Recording) -> 
     assert "cache.hit_ratio" not in recording.metrics() or not recording.points("cache.hit_ratio")
 
 
-def test_blocking_commands_have_a_duration_of_their_own(
-    client: redis.Redis, recording: Recording
-) -> None:
+def test_blocking_commands_have_a_duration_of_their_own(client: Any, recording: Recording) -> None:
     client.rpush("queue:1", "job")
     recording.instrument()
     client.blpop("queue:1", timeout=1)
@@ -237,9 +221,7 @@ def test_blocking_commands_have_a_duration_of_their_own(
     assert recording.operations() == ["BLPOP"]
 
 
-def test_an_idle_poll_without_a_parent_makes_no_span(
-    client: redis.Redis, recording: Recording
-) -> None:
+def test_an_idle_poll_without_a_parent_makes_no_span(client: Any, recording: Recording) -> None:
     recording.instrument()
     client.blpop("queue:1", timeout=0.01)
     assert recording.spans() == []
@@ -251,7 +233,7 @@ def test_an_idle_poll_without_a_parent_makes_no_span(
 
 
 def test_a_poll_that_finds_something_without_a_parent_is_as_long_as_it_waited(
-    client: redis.Redis, recording: Recording
+    client: Any, recording: Recording
 ) -> None:
     recording.instrument()
     pusher = threading.Timer(0.1, lambda: client.rpush("queue:1", "job"))
@@ -265,7 +247,7 @@ def test_a_poll_that_finds_something_without_a_parent_is_as_long_as_it_waited(
     assert (span.end_time - span.start_time) / 1e9 > 0.05
 
 
-def test_suppressed_calls_leave_no_trace(client: redis.Redis, recording: Recording) -> None:
+def test_suppressed_calls_leave_no_trace(client: Any, recording: Recording) -> None:
     recording.instrument()
     with suppress_instrumentation():
         client.get("user:1")
@@ -282,7 +264,14 @@ class RememberingSampler(Sampler):
         self.attributes: list[dict[str, Any]] = []
 
     def should_sample(  # type: ignore[override]
-        self, parent: Any, trace_id: Any, name: Any, kind: Any = None, attributes: Any = None, *_: Any, **__: Any
+        self,
+        parent: Any,
+        trace_id: Any,
+        name: Any,
+        kind: Any = None,
+        attributes: Any = None,
+        *_: Any,
+        **__: Any,
     ) -> SamplingResult:
         self.attributes.append(dict(attributes))
         return SamplingResult(Decision.DROP)
@@ -291,9 +280,7 @@ class RememberingSampler(Sampler):
         return "remembering"
 
 
-def test_a_sampler_sees_what_is_known_at_the_start(
-    server: RedisServer, client: redis.Redis
-) -> None:
+def test_a_sampler_sees_what_is_known_at_the_start(server: RedisServer, client: Any) -> None:
     sampler = RememberingSampler()
     recording = Recording(sampler)
     instrumentor = recording.instrument()
@@ -313,7 +300,7 @@ def test_a_sampler_sees_what_is_known_at_the_start(
     ]
 
 
-def test_metrics_are_exact_without_sampling(client: redis.Redis) -> None:
+def test_metrics_are_exact_without_sampling(client: Any) -> None:
     recording = Recording(ALWAYS_OFF)
     instrumentor = recording.instrument()
     client.get("user:1")
@@ -325,7 +312,7 @@ def test_metrics_are_exact_without_sampling(client: redis.Redis) -> None:
 
 
 def test_lookups_of_eight_threads_equal_what_the_server_was_asked(
-    server: RedisServer, client: redis.Redis, recording: Recording
+    server: RedisServer, client: Any, recording: Recording
 ) -> None:
     client.mset({f"user:{i}": i for i in range(0, 200, 2)})
     server.reset_stats()
@@ -378,7 +365,7 @@ async def test_a_cancelled_call_ends_its_span_as_an_error(
         await client.ping()
         server.pause()
         try:
-            task = asyncio.create_task(client.get("user:1"))
+            task = asyncio.ensure_future(client.get("user:1"))
             await asyncio.sleep(0.05)
             task.cancel()
             with pytest.raises(asyncio.CancelledError):

@@ -18,6 +18,8 @@ import redis.asyncio
 from opentelemetry import metrics
 from opentelemetry.instrumentation.redis import RedisInstrumentor
 from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.trace import Span
 
 from otel_redis_cache import RedisCacheInstrumentor, SettingError
@@ -27,7 +29,7 @@ from tests.recording import Recording, attributes_of
 
 
 @pytest.fixture
-def client(valkey_server: RedisServer) -> Iterator[redis.Redis]:
+def client(valkey_server: RedisServer) -> Iterator[Any]:
     valkey_server.flush()
     with redis.Redis(host=valkey_server.host, port=valkey_server.port) as client:
         yield client
@@ -36,16 +38,15 @@ def client(valkey_server: RedisServer) -> Iterator[redis.Redis]:
 def class_attributes() -> dict[str, object]:
     """Every wrapped method, and everything else that these classes have of their own."""
     return {
-        f"{module}.{owner}.{name}": value
+        f"{row.module}.{row.owner}.{name}": value
         for library, client_class in LIBRARIES.items()
-        for module, owner, _, _ in rows(library, client_class)
-        for name, value in vars(getattr(sys.modules[module], owner)).items()
+        for row in rows(library, client_class)
+        for name, value in vars(getattr(sys.modules[row.module], row.owner)).items()
         if not name.startswith("__") or name == "__call__"
     }
 
 
 def test_uninstrument_puts_the_same_objects_back(recording: Recording) -> None:
-    recording.instrument().uninstrument()  # imports the client libraries
     before = class_attributes()
     instrumentor = recording.instrument()
     changed = {k for k, v in class_attributes().items() if v is not before[k]}
@@ -58,7 +59,7 @@ def test_uninstrument_puts_the_same_objects_back(recording: Recording) -> None:
 
 
 def test_instrumenting_again_goes_on_with_the_same_provider(
-    client: redis.Redis, recording: Recording
+    client: Any, recording: Recording
 ) -> None:
     for _ in range(3):
         instrumentor = recording.instrument()
@@ -70,7 +71,7 @@ def test_instrumenting_again_goes_on_with_the_same_provider(
     assert len(recording.spans()) == 3
 
 
-def test_another_provider_starts_at_zero_and_silences_the_first(client: redis.Redis) -> None:
+def test_another_provider_starts_at_zero_and_silences_the_first(client: Any) -> None:
     first, second = Recording(), Recording()
     first.instrument().uninstrument()
     instrumentor = first.instrument()
@@ -89,7 +90,7 @@ def test_another_provider_starts_at_zero_and_silences_the_first(client: redis.Re
     assert second.lookups() == {}
 
 
-def test_counts_stay_exported_after_uninstrument(client: redis.Redis, recording: Recording) -> None:
+def test_counts_stay_exported_after_uninstrument(client: Any, recording: Recording) -> None:
     instrumentor = recording.instrument()
     client.get("user:1")
     instrumentor.uninstrument()
@@ -98,7 +99,7 @@ def test_counts_stay_exported_after_uninstrument(client: redis.Redis, recording:
 
 
 def test_a_provider_set_after_instrument_gets_the_counts_once(
-    client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+    client: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The API's proxy passes its instruments on to the provider that is set later."""
     from opentelemetry.metrics import _internal
@@ -119,7 +120,7 @@ def test_a_provider_set_after_instrument_gets_the_counts_once(
     assert recording.lookups() == {("user", "miss"): 2}
 
 
-def test_a_meter_provider_is_not_kept_alive(client: redis.Redis) -> None:
+def test_a_meter_provider_is_not_kept_alive(client: Any) -> None:
     provider = MeterProvider(shutdown_on_exit=False)
     instrumentor = RedisCacheInstrumentor()
     instrumentor.instrument(meter_provider=provider)
@@ -133,9 +134,9 @@ def test_a_meter_provider_is_not_kept_alive(client: redis.Redis) -> None:
 
 
 def test_one_client_alone_is_watched(
-    client: redis.Redis, valkey_server: RedisServer, recording: Recording
+    client: Any, valkey_server: RedisServer, recording: Recording
 ) -> None:
-    other = redis.Redis(host=valkey_server.host, port=valkey_server.port)
+    other: Any = redis.Redis(host=valkey_server.host, port=valkey_server.port)
     RedisCacheInstrumentor.instrument_client(client, **recording.providers)
     client.get("user:1")
     client.pipeline().get("user:1").get("user:2").execute()
@@ -150,7 +151,7 @@ def test_one_client_alone_is_watched(
     assert recording.lookups() == {("user", "miss"): 3}
 
 
-def test_a_client_can_be_left_and_watched_again(client: redis.Redis, recording: Recording) -> None:
+def test_a_client_can_be_left_and_watched_again(client: Any, recording: Recording) -> None:
     execute_command = vars(redis.Redis)["execute_command"]
     for _ in range(3):
         RedisCacheInstrumentor.instrument_client(client, **recording.providers)
@@ -162,9 +163,7 @@ def test_a_client_can_be_left_and_watched_again(client: redis.Redis, recording: 
     assert recording.lookups() == {("user", "miss"): 3}
 
 
-def test_global_and_per_client_together_give_one_span(
-    client: redis.Redis, recording: Recording
-) -> None:
+def test_global_and_per_client_together_give_one_span(client: Any, recording: Recording) -> None:
     own = Recording()
     instrumentor = recording.instrument()
     RedisCacheInstrumentor.instrument_client(client, **own.providers)
@@ -180,9 +179,7 @@ def test_global_and_per_client_together_give_one_span(
     assert recording.lookups() == {}
 
 
-def test_leaving_a_client_leaves_what_watches_all(
-    client: redis.Redis, recording: Recording
-) -> None:
+def test_leaving_a_client_leaves_what_watches_all(client: Any, recording: Recording) -> None:
     recording.instrument()
     RedisCacheInstrumentor.uninstrument_client(client)
     RedisCacheInstrumentor.instrument_client(client, **Recording().providers)
@@ -196,6 +193,7 @@ async def test_one_asyncio_client_alone_is_watched(
     valkey_server: RedisServer, recording: Recording
 ) -> None:
     where: Any = {"host": valkey_server.host, "port": valkey_server.port}
+    client: Any
     async with redis.asyncio.Redis(**where) as client, redis.asyncio.Redis(**where) as other:
         RedisCacheInstrumentor.instrument_client(client, **recording.providers)
         await client.get("user:1")
@@ -227,7 +225,7 @@ def test_what_is_no_client_is_refused() -> None:
 
 
 def test_a_wrapper_put_on_top_of_ours_stays_and_ours_falls_silent(
-    client: redis.Redis, recording: Recording, monkeypatch: pytest.MonkeyPatch
+    client: Any, recording: Recording, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     original = vars(redis.Redis)["execute_command"]
     instrumentor = recording.instrument()
@@ -264,11 +262,86 @@ def test_a_wrong_setting_stops_instrument_and_changes_nothing(recording: Recordi
     assert not RedisCacheInstrumentor().is_instrumented_by_opentelemetry
 
 
+LATE_IMPORT = """
+import sys
+from tests.recording import Recording
+
+recording = Recording()
+instrumentor = recording.instrument()
+assert "redis" not in sys.modules
+import redis
+redis.Redis.from_url(sys.argv[1]).get("user:1")
+assert recording.operations() == ["GET"]
+instrumentor.uninstrument()
+assert not hasattr(redis.Redis.execute_command, "__wrapped__")
+"""
+
+
+def test_a_client_library_is_wrapped_when_it_is_imported(valkey_server: RedisServer) -> None:
+    subprocess.run([sys.executable, "-c", LATE_IMPORT, valkey_server.url], check=True, timeout=60)
+
+
+def test_a_library_imported_after_uninstrument_is_left_alone() -> None:
+    program = """
+from tests.recording import Recording
+Recording().instrument().uninstrument()
+import redis
+assert not hasattr(redis.Redis.execute_command, "__wrapped__")
+"""
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=60)
+
+
+FIRST_COMMANDS = """
+import sys, threading
+import redis
+from opentelemetry.instrumentation.redis import RedisInstrumentor
+from tests.recording import Recording
+
+sys.setswitchinterval(1e-6)
+recording = Recording()
+contrib = RedisInstrumentor()
+contrib.instrument(tracer_provider=recording.tracer_provider)
+for _ in range(40):
+    clients = [redis.Redis.from_url(sys.argv[1]) for _ in range(8)]
+    for client in clients:
+        client.ping()
+    instrumentor = recording.instrument()
+    start = threading.Barrier(len(clients))
+
+    def first(client):
+        start.wait()
+        client.get("user:1")
+
+    threads = [threading.Thread(target=first, args=(client,)) for client in clients]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    instrumentor.uninstrument()
+assert recording.spans() == [], len(recording.spans())
+assert recording.lookups() == {("user", "miss"): 320}, recording.lookups()
+"""
+
+
+def test_first_commands_of_many_threads_all_make_way(valkey_server: RedisServer) -> None:
+    valkey_server.flush()
+    ran = subprocess.run(
+        [sys.executable, "-c", FIRST_COMMANDS, valkey_server.url],
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+
+    assert ran.returncode == 0, ran.stderr
+    assert ran.stderr.count("is active: leaving spans to it") == 40
+
+
 def test_the_library_that_is_installed_is_needed() -> None:
     assert "redis >= 5.0" in RedisCacheInstrumentor().instrumentation_dependencies()
 
 
-def test_hooks_see_the_call_and_its_reply(client: redis.Redis, recording: Recording) -> None:
+def test_hooks_see_the_call_and_its_reply(client: Any, recording: Recording) -> None:
     requests: list[tuple[Any, ...]] = []
     replies: list[Any] = []
 
@@ -294,7 +367,7 @@ def test_hooks_see_the_call_and_its_reply(client: redis.Redis, recording: Record
 
 
 def test_a_hook_that_raises_never_stops_a_command_and_is_said_once(
-    client: redis.Redis, recording: Recording, caplog: pytest.LogCaptureFixture
+    client: Any, recording: Recording, caplog: pytest.LogCaptureFixture
 ) -> None:
     def broken(*_: object) -> None:
         raise RuntimeError("user:secret")
@@ -321,7 +394,7 @@ def test_a_hook_that_raises_never_stops_a_command_and_is_said_once(
     ],
 )
 def test_filters_decide_about_spans_and_metrics_stay_exact(
-    client: redis.Redis, recording: Recording, settings: dict[str, Any], spans: list[str]
+    client: Any, recording: Recording, settings: dict[str, Any], spans: list[str]
 ) -> None:
     recording.instrument(**settings)
     client.get("user:1")
@@ -333,7 +406,7 @@ def test_filters_decide_about_spans_and_metrics_stay_exact(
     assert recording.counts("db.client.operation.duration") == {"GET": 1, "SET": 1, "MULTI": 1}
 
 
-def test_a_required_parent_makes_spans_inside_it(client: redis.Redis, recording: Recording) -> None:
+def test_a_required_parent_makes_spans_inside_it(client: Any, recording: Recording) -> None:
     recording.instrument(require_parent_span=True)
     with recording.tracer.start_as_current_span("request"):
         client.get("user:1")
@@ -352,7 +425,7 @@ def test_a_required_parent_makes_spans_inside_it(client: redis.Redis, recording:
     ],
 )
 def test_groups_switch_metrics(
-    client: redis.Redis, recording: Recording, groups: str, present: set[str]
+    client: Any, recording: Recording, groups: str, present: set[str]
 ) -> None:
     recording.instrument(metrics=groups)
     client.get("user:1")
@@ -370,7 +443,7 @@ def test_groups_switch_metrics(
     ],
 )
 def test_query_text_has_three_modes(
-    client: redis.Redis, recording: Recording, mode: str, one: str | None, batch: str | None
+    client: Any, recording: Recording, mode: str, one: str | None, batch: str | None
 ) -> None:
     recording.instrument(query_text=mode)
     client.set("user:1", "x", ex=5)
@@ -389,7 +462,7 @@ def test_query_text_has_three_modes(
     ],
 )
 def test_keys_are_shown_only_as_asked(
-    client: redis.Redis, recording: Recording, settings: dict[str, Any], shown: object
+    client: Any, recording: Recording, settings: dict[str, Any], shown: object
 ) -> None:
     recording.instrument(**settings)
     client.mget("user:1", "cart:2")
@@ -397,7 +470,7 @@ def test_keys_are_shown_only_as_asked(
     assert attributes_of(recording.span()).get("cache.key") == shown
 
 
-def test_hashed_keys_and_at_most_ten_of_them(client: redis.Redis, recording: Recording) -> None:
+def test_hashed_keys_and_at_most_ten_of_them(client: Any, recording: Recording) -> None:
     recording.instrument(key_attribute="hash", key_secret="s")
     client.mget([f"user:{i}" for i in range(20)])
     pipe = client.pipeline()
@@ -411,7 +484,7 @@ def test_hashed_keys_and_at_most_ten_of_them(client: redis.Redis, recording: Rec
     assert "user" not in "".join(first)
 
 
-def test_probes_are_lookups_only_when_asked_for(client: redis.Redis, recording: Recording) -> None:
+def test_probes_are_lookups_only_when_asked_for(client: Any, recording: Recording) -> None:
     instrumentor = recording.instrument()
     client.exists("user:1")
     assert recording.lookups() == {}
@@ -422,7 +495,7 @@ def test_probes_are_lookups_only_when_asked_for(client: redis.Redis, recording: 
     assert recording.lookups() == {("user", "miss"): 1}
 
 
-def test_durations_may_be_told_apart_by_cache(client: redis.Redis, recording: Recording) -> None:
+def test_durations_may_be_told_apart_by_cache(client: Any, recording: Recording) -> None:
     recording.instrument(duration_by_cache=True)
     client.get("user:1")
     client.mget("user:1", "cart:1")
@@ -436,7 +509,7 @@ def test_durations_may_be_told_apart_by_cache(client: redis.Redis, recording: Re
 
 
 def test_keys_that_are_no_cache_have_spans_and_durations_alone(
-    client: redis.Redis, recording: Recording
+    client: Any, recording: Recording
 ) -> None:
     recording.instrument(caches="locks:*=-,users=user:*")
     client.set("locks:1", "x", nx=True)
@@ -464,7 +537,7 @@ def contrib(recording: Recording) -> Iterator[None]:
 
 
 def test_next_to_contribs_instrumentation_nothing_is_made_twice(
-    client: redis.Redis, recording: Recording, caplog: pytest.LogCaptureFixture
+    client: Any, recording: Recording, caplog: pytest.LogCaptureFixture
 ) -> None:
     with contrib(recording):
         recording.instrument()
@@ -480,7 +553,7 @@ def test_next_to_contribs_instrumentation_nothing_is_made_twice(
 
 @pytest.mark.parametrize(("mode", "spans", "misses"), [("both", 1, 1), ("off", 0, 0)])
 def test_a_conflict_can_be_settled_otherwise(
-    client: redis.Redis, recording: Recording, mode: str, spans: int, misses: int
+    client: Any, recording: Recording, mode: str, spans: int, misses: int
 ) -> None:
     with contrib(recording):
         recording.instrument(on_conflict=mode)
@@ -530,8 +603,21 @@ def test_redis_own_durations_are_left_to_it(
     )
 
 
+def test_a_resource_without_an_instance_is_said_once(
+    client: Any, recording: Recording, caplog: pytest.LogCaptureFixture
+) -> None:
+    provider = TracerProvider(resource=Resource({"service.name": "shop"}), shutdown_on_exit=False)
+    instrumentor = RedisCacheInstrumentor()
+    instrumentor.instrument(tracer_provider=provider, meter_provider=recording.meter_provider)
+    client.get("user:1")
+    client.get("user:1")
+
+    (line,) = [r.getMessage() for r in caplog.records if r.name == "otel_redis_cache"]
+    assert line.startswith("the resource has no service.instance.id")
+
+
 def test_without_conflict_nothing_is_said(
-    client: redis.Redis, recording: Recording, caplog: pytest.LogCaptureFixture
+    client: Any, recording: Recording, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.DEBUG, "otel_redis_cache"):
         recording.instrument()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import redis
@@ -27,6 +28,7 @@ def run(host: str, port: int) -> Memory:
         client.script_flush()
         _synchronous(client, memory)
     asyncio.run(_asynchronous(host, port, memory))
+    nobody: Any
     with redis.Redis(host="127.0.0.1", port=1, retry=NO_RETRY) as nobody:
         _remember(memory, "down", lambda: nobody.get("user:1"))
         _remember(memory, "pipeline down", lambda: nobody.pipeline().get("user:1").execute())
@@ -40,7 +42,7 @@ def _remember(memory: Memory, name: str, call: Callable[[], Any]) -> None:
         memory.append((name, (type(error), str(error))))
 
 
-def _synchronous(client: redis.Redis, memory: Memory) -> None:
+def _synchronous(client: Any, memory: Memory) -> None:
     def remember(name: str, call: Callable[[], Any]) -> None:
         _remember(memory, name, call)
 
@@ -58,7 +60,7 @@ def _synchronous(client: redis.Redis, memory: Memory) -> None:
     remember("bytes", lambda: client.execute_command(b"set", b"k", memoryview(b"v")))
     remember("blocked", lambda: client.blpop("queue:1", timeout=0.01))
     remember("script", lambda: client.register_script("return ARGV[1]")(args=["x"]))
-    remember("lock", lambda: _locked(client))
+    remember("lock", partial(_locked, client))
     remember("pipeline", lambda: client.pipeline().set("a:1", 1).get("a:1").execute())
     remember("failing", lambda: client.pipeline().get("a:1").lpush("a:1", 1).execute())
     remember(
@@ -72,16 +74,16 @@ def _synchronous(client: redis.Redis, memory: Memory) -> None:
         ],
     )
     remember("aborted", lambda: client.pipeline().execute_command("GET").get("a:1").execute())
-    remember("watch", lambda: _watched(client))
+    remember("watch", partial(_watched, client))
     remember("scan", lambda: sorted(client.scan_iter("*")))
 
 
-def _locked(client: redis.Redis) -> list[bool]:
+def _locked(client: Any) -> list[bool]:
     with client.lock("lock:1", timeout=5):
         return [client.lock("lock:1", blocking=False).acquire()]
 
 
-def _watched(client: redis.Redis) -> Any:
+def _watched(client: Any) -> Any:
     with client.pipeline() as pipe:
         pipe.watch("a:1")
         before = pipe.get("a:1")
@@ -95,6 +97,7 @@ def _watched(client: redis.Redis) -> Any:
 
 
 async def _asynchronous(host: str, port: int, memory: Memory) -> None:
+    client: Any
     async with redis.asyncio.Redis(host=host, port=port) as client:
         for name, call in {
             "set": lambda: client.set("user:1", "x"),
@@ -102,7 +105,7 @@ async def _asynchronous(host: str, port: int, memory: Memory) -> None:
             "wrong type": lambda: client.lpush("user:1", "x"),
             "pipeline": lambda: client.pipeline().get("user:1").get("user:2").execute(),
             "failing": lambda: client.pipeline().get("user:1").lpush("user:1", 1).execute(),
-            "script": lambda: client.register_script("return 1")(),
+            "script": lambda: client.register_script("return ARGV[1]")(args=["x"]),
             "gathered": lambda: asyncio.gather(*(client.get(f"user:{i}") for i in range(10))),
         }.items():
             try:

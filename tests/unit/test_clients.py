@@ -19,6 +19,9 @@ from redis.exceptions import (
     ResponseError,
     WatchError,
 )
+from redis.exceptions import (
+    TimeoutError as RedisTimeoutError,
+)
 
 from otel_redis_cache import clients
 from otel_redis_cache.facts import Failure
@@ -71,7 +74,7 @@ def test_an_error_of_a_pipeline_is_read_behind_its_arguments(error: str) -> None
     ("error", "type_"),
     [
         (RedisConnectionError("refused"), "redis.exceptions.ConnectionError"),
-        (redis.exceptions.TimeoutError("slow"), "redis.exceptions.TimeoutError"),
+        (RedisTimeoutError("slow"), "redis.exceptions.TimeoutError"),
         (MaxConnectionsError("Too many connections"), "redis.exceptions.MaxConnectionsError"),
         (asyncio.CancelledError(), "asyncio.exceptions.CancelledError"),
         (ZeroDivisionError("callback"), "ZeroDivisionError"),

@@ -184,7 +184,9 @@ OPERANDS = st.lists(
 
 
 @given(st.sampled_from(sorted(Commands()._by_name)) | st.text(max_size=10), OPERANDS)
-def test_any_arguments_have_a_description_a_text_and_keys(name: str, operands: list[object]) -> None:
+def test_any_arguments_have_a_description_a_text_and_keys(
+    name: str, operands: list[object]
+) -> None:
     commands = Commands()
     command = commands.describe((name, *operands))
 

@@ -1,11 +1,12 @@
 from __future__ import annotations
 
+import dataclasses
 import logging
 from typing import Any
 
 import pytest
 
-from otel_redis_cache.settings import FIELDS, SettingError, Settings, from_keywords
+from otel_redis_cache.settings import FIELDS, FileOptions, SettingError, Settings, from_keywords
 
 
 def test_defaults_are_those_of_the_contract() -> None:
@@ -18,31 +19,31 @@ def test_defaults_are_those_of_the_contract() -> None:
     assert settings.on_conflict == "yield"
 
 
-@pytest.mark.parametrize(
-    ("field", "text", "value"),
-    [
-        ("caches", "a=x:*, b=y:*", (("a", "x:*"), ("b", "y:*"))),
-        ("caches", "locks:*=-", (("-", "locks:*"),)),
-        ("auto_caches", "false", False),
-        ("max_auto_caches", "5", 5),
-        ("key_delimiter", "/", "/"),
-        ("count_probes", "yes", True),
-        ("duration_by_cache", "ON", True),
-        ("traces", "0", False),
-        ("metrics", "none", frozenset()),
-        ("metrics", "all", {"operations", "cache", "ratio"}),
-        ("metrics", "cache, ratio", {"cache", "ratio"}),
-        ("query_text", "KEYS", "keys"),
-        ("key_attribute", "template", "template"),
-        ("key_secret", "s3cret", "s3cret"),
-        ("include_commands", "get, config  get", {"GET", "CONFIG GET"}),
-        ("exclude_commands", "PING", {"PING"}),
-        ("require_parent_span", "true", True),
-        ("extra_commands", "my.cmd", {"MY.CMD"}),
-        ("hit_ratio_window", "30", 30.0),
-        ("on_conflict", "both", "both"),
-    ],
-)
+FROM_ENVIRONMENT: list[tuple[str, str, object]] = [
+    ("caches", "a=x:*, b=y:*", (("a", "x:*"), ("b", "y:*"))),
+    ("caches", "locks:*=-", (("-", "locks:*"),)),
+    ("auto_caches", "false", False),
+    ("max_auto_caches", "5", 5),
+    ("key_delimiter", "/", "/"),
+    ("count_probes", "yes", True),
+    ("duration_by_cache", "ON", True),
+    ("traces", "0", False),
+    ("metrics", "none", frozenset()),
+    ("metrics", "all", {"operations", "cache", "ratio"}),
+    ("metrics", "cache, ratio", {"cache", "ratio"}),
+    ("query_text", "KEYS", "keys"),
+    ("key_attribute", "template", "template"),
+    ("key_secret", "s3cret", "s3cret"),
+    ("include_commands", "get, config  get", {"GET", "CONFIG GET"}),
+    ("exclude_commands", "PING", {"PING"}),
+    ("require_parent_span", "true", True),
+    ("extra_commands", "my.cmd", {"MY.CMD"}),
+    ("hit_ratio_window", "30", 30.0),
+    ("on_conflict", "both", "both"),
+]
+
+
+@pytest.mark.parametrize(("field", "text", "value"), FROM_ENVIRONMENT)
 def test_every_field_is_read_from_the_environment(field: str, text: str, value: object) -> None:
     settings = from_keywords({}, {f"OTEL_REDIS_CACHE_{field.upper()}": text})
 
@@ -50,9 +51,7 @@ def test_every_field_is_read_from_the_environment(field: str, text: str, value: 
 
 
 def test_every_field_has_an_environment_test() -> None:
-    mark = test_every_field_is_read_from_the_environment.pytestmark[0]
-
-    assert {case[0] for case in mark.args[1]} == set(FIELDS)
+    assert {field for field, _, _ in FROM_ENVIRONMENT} == set(FIELDS)
 
 
 @pytest.mark.parametrize(
@@ -143,3 +142,31 @@ def test_yaml_booleans_are_understood() -> None:
     settings = from_keywords({"query_text": False, "metrics": False, "traces": True}, {})
 
     assert (settings.query_text, settings.metrics) == ("off", frozenset())
+
+
+def test_what_a_file_gets_wrong_is_one_line_and_the_default(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    options = FileOptions(query_text="keys", caches={"a": 5}, cache="x", key_attribute="hash")
+    lines = [record.getMessage() for record in caplog.records]
+
+    assert {f.name: getattr(options, f.name) for f in dataclasses.fields(options)} == {
+        **dict.fromkeys(FIELDS),
+        "query_text": "keys",
+    }
+    assert len(lines) == 3
+    assert all(line.startswith("configuration file: ") for line in lines)
+    assert "caches is {'a': 5}; allowed: rules name=pattern" in lines[0]
+    assert "'cache' is no setting" in lines[1]
+    assert "needs key_secret" in lines[2]
+
+
+def test_what_a_file_gets_right_is_kept_as_it_stands() -> None:
+    options = FileOptions(caches={"a": ["x:*", "y:*"]}, metrics=False, hit_ratio_window=30)
+
+    assert (options.caches, options.metrics, options.hit_ratio_window) == (
+        {"a": ["x:*", "y:*"]},
+        False,
+        30,
+    )
+    assert dataclasses.is_dataclass(FileOptions)

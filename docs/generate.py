@@ -1,0 +1,153 @@
+"""Write the pages of this directory that are made from code: ``python docs/generate.py``."""  # noqa: INP001
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import MISSING, Field
+from pathlib import Path
+from typing import Any
+
+from otel_redis_cache import command_table, conventions
+from otel_redis_cache.facts import Rule
+from otel_redis_cache.settings import FIELDS, PREFIX
+
+_MADE = "<!-- Made by docs/generate.py; do not edit. -->"
+
+
+def commands() -> str:
+    """What each command means to a cache."""
+    ruled = [rule for rule in command_table.rows() if rule.family in command_table.FAMILIES]
+    unverified = sorted(rule.name for rule in ruled if rule.name in command_table.UNVERIFIED)
+    sections = [
+        "\n".join([f"## {_title(family)}", "", *_table(_COLUMNS, map(_command_row, rules))])
+        for family, rules in command_table.FAMILIES.items()
+    ]
+    named = [
+        f"- {_title(family)}: {' '.join(text.split())}"
+        for family, text in command_table.NAMED_ONLY.items()
+    ]
+    return _page(
+        "Commands",
+        f"What the replies of {len(ruled)} commands say about a cache. Tests hold "
+        f"{len(ruled) - len(unverified)} of them against real servers; {len(unverified)} that no "
+        f"server at hand knows follow documentation alone and are marked *unverified*: "
+        f"{', '.join(f'`{name}`' for name in unverified)}.",
+        "A *lookup* is a key or field asked for; a probe is one only with `count_probes`. What is "
+        "*removed* counts as `cache.invalidations`, or, where the effect is unknown, only as a "
+        "request. What is *written* says what becomes of the time to live: `set`, `none` or "
+        "`kept`. A command that *waits* has its duration in `redis.client.blocked.duration`.",
+        *sections,
+        "## Other commands",
+        "Metrics may carry the names of these commands, and spans and durations are made of them "
+        "as of any command; their replies are not read.",
+        "\n".join(named),
+    )
+
+
+_COLUMNS = ("Command", "Keys", "Lookups", "Removed", "Written", "Waits", "Verified")
+
+
+def _command_row(rule: Rule) -> tuple[str, ...]:
+    return (
+        f"`{rule.name}`",
+        _first_line(rule.positions.__doc__),
+        rule.read.meaning if rule.read else "",
+        f"{rule.removal.reason}: {rule.removal.meaning}" if rule.removal else "",
+        rule.write.meaning if rule.write else "",
+        "yes" if rule.blocking else "",
+        "*unverified*" if rule.name in command_table.UNVERIFIED else "yes",
+    )
+
+
+def settings() -> str:
+    """Every field of the settings."""
+    rows = (
+        (
+            f"`{name}`",
+            _shown(_default(field)),
+            field.metadata["allowed"],
+            field.metadata["meaning"],
+        )
+        for name, field in FIELDS.items()
+    )
+    return _page(
+        "Settings",
+        f"Every setting is a keyword of `RedisCacheInstrumentor().instrument()`, an environment "
+        f"variable (`{PREFIX}CACHES` for `caches`), and an option of the declarative "
+        f"configuration file. A wrong value from Python raises; one from elsewhere is logged and "
+        f"the default used.",
+        "\n".join(_table(("Setting", "Default", "Allowed", "Meaning"), rows)),
+    )
+
+
+def telemetry() -> str:
+    """Every metric, and every attribute of spans."""
+    return _page(
+        "Telemetry",
+        f"Scope `{conventions.SCOPE}`, schema `{conventions.SCHEMA_URL}`. Nothing is emitted that "
+        "is not on this page.",
+        "## Metrics",
+        "\n".join(
+            _table(("Metric", "Instrument", "Unit", "Attributes", "Group", "Meaning"), _metrics())
+        ),
+        "## Buckets",
+        "\n".join(
+            f"- `{metric.name}`: {', '.join(map(str, metric.buckets))} {metric.unit}"
+            for metric in conventions.METRICS
+            if metric.buckets
+        ),
+        "## Attributes of spans",
+        "\n".join(f"- `{attribute}`" for attribute in conventions.SPAN_ATTRIBUTES),
+    )
+
+
+def _metrics() -> Iterable[tuple[str, ...]]:
+    for metric in conventions.METRICS:
+        kind = metric.kind if metric.kind == "histogram" else f"observable {metric.kind}"
+        attributes = ", ".join(f"`{attribute}`" for attribute in metric.attributes)
+        group = f"`{metric.group}`" if metric.group else "always"
+        yield f"`{metric.name}`", kind, f"`{metric.unit}`", attributes, group, metric.description
+
+
+PAGES = {"commands.md": commands, "settings.md": settings, "telemetry.md": telemetry}
+
+
+def _page(title: str, *parts: str) -> str:
+    return "\n\n".join([f"# {title}", _MADE, *parts]) + "\n"
+
+
+def _table(columns: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> Iterable[str]:
+    for row in (columns, ("---",) * len(columns), *rows):
+        yield f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in row)} |"
+
+
+def _title(family: str) -> str:
+    return family.replace("_", " ").capitalize()
+
+
+def _first_line(text: str | None) -> str:
+    return (text or "").partition("\n")[0].rstrip(".").replace("``", "`")
+
+
+def _default(field: Field[Any]) -> object:
+    return field.default if field.default is not MISSING else None
+
+
+def _shown(default: object) -> str:
+    if isinstance(default, bool):
+        return "on" if default else "off"
+    if default is None or default in ((), frozenset()):
+        return ""
+    if isinstance(default, frozenset):
+        return ", ".join(f"`{item}`" for item in sorted(map(str, default)))
+    return f"`{default}`"
+
+
+def main() -> None:
+    """Write all pages."""
+    for name, make in PAGES.items():
+        (Path(__file__).parent / name).write_text(make(), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
