@@ -1,0 +1,40 @@
+from __future__ import annotations
+
+from otel_redis_cache.facts import Failure, Target
+from otel_redis_cache.recorder import Recorder
+from otel_redis_cache.settings import Settings
+from tests.recording import Recording
+
+
+def recorder_of(recording: Recording) -> Recorder:
+    return Recorder(Settings(), recording.tracer_provider, recording.meter_provider)
+
+
+def test_durations_stay_under_the_bound_with_the_total_exact(recording: Recording) -> None:
+    recorder = recorder_of(recording)
+    for i in range(3_000):
+        failure = Failure("OOM", "OOM") if i % 2 else None
+        target = Target("redis", f"host{i}")
+        recorder.record_duration(target, "GET", 1_000, failure, None, blocking=False)
+    points = recording.points("db.client.operation.duration")
+
+    assert len(points) <= 1_500
+    assert sum(count for _, count in points) == 3_000
+    assert not any("otel.metric.overflow" in attributes for attributes, _ in points)
+    folded = [found for found in points if found[0]["server.address"] == "_other"]
+    assert [count for _, count in folded] == [800, 800]
+    assert {attributes.get("error.type") for attributes, _ in folded} == {None, "_OTHER"}
+    assert recording.counts("otel_redis_cache.overflows") == {"series": 1_600}
+
+
+def test_a_failure_is_told_by_its_type_and_status(recording: Recording) -> None:
+    recorder = recorder_of(recording)
+    target = Target("redis", "localhost")
+    for failure in (None, Failure("OOM", "OOM"), Failure("redis.exceptions.TimeoutError")):
+        recorder.record_duration(target, "GET", 1_000, failure, None, blocking=False)
+
+    assert recording.counts("db.client.operation.duration") == {
+        "GET": 1,
+        ("GET", "OOM", "OOM"): 1,
+        ("GET", "redis.exceptions.TimeoutError"): 1,
+    }
