@@ -13,7 +13,8 @@ import threading
 from collections.abc import Callable
 
 from otel_redis_cache.conventions import DEFAULT_CACHE, OTHER_CACHE
-from otel_redis_cache.settings import Settings
+from otel_redis_cache.forks import renew_after_fork
+from otel_redis_cache.settings import PLACEHOLDER, Settings
 
 MAX_KEY_TEXT = 1_024
 """Characters of a key that are looked at; what stands behind them never decides its name."""
@@ -25,7 +26,6 @@ _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{1,39}\Z")
 _DIGIT = re.compile(r"[0-9]")
 _HEXADECIMAL = re.compile(r"[0-9A-Fa-f]{8}")
 _DJANGO_VERSION = re.compile(r":\d{1,9}:")
-_PLACEHOLDER = re.compile(r"\{[A-Za-z_][A-Za-z0-9_]*\}|\*+|\?")
 
 
 class AutomaticNames:
@@ -34,7 +34,8 @@ class AutomaticNames:
     def __init__(self) -> None:
         """Start with none."""
         self.names: set[str] = set()
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
+        renew_after_fork(self)
 
     def admit(self, name: str, at_most: int) -> bool:
         """Whether this name is one of the first ones."""
@@ -43,9 +44,9 @@ class AutomaticNames:
                 self.names.add(name)
             return name in self.names
 
-    def renew_lock(self) -> None:
-        """In a forked child, where another thread may have held the lock."""
-        self._lock = threading.Lock()
+    def renew_locks(self) -> None:
+        """In a forked child."""
+        self._lock = threading.RLock()
 
 
 class Caches:
@@ -83,9 +84,9 @@ class Caches:
         text = key_text(key)[:MAX_KEY_TEXT]
         for pattern, _, template in self._rules:
             if pattern(text):
-                return _PLACEHOLDER.sub("{}", template)
+                return PLACEHOLDER.sub("{}", template)
         first, *others = text.split(self._delimiter)
-        head = first if word(first) else "{}"
+        head = first if others and looks_like_a_name(first) else "{}"
         return self._delimiter.join([head, *["{}"] * len(others)][:8])
 
     def _automatic_name(self, text: str) -> str:
@@ -94,7 +95,7 @@ class Caches:
             return DEFAULT_CACHE
         name = self._remembered.get(first)
         if name is None:
-            if not word(first):
+            if not looks_like_a_name(first):
                 return DEFAULT_CACHE
             if not self._known.admit(first, self._at_most):
                 self._overflowed()
@@ -121,8 +122,8 @@ def first_part(text: str, delimiter: str) -> str | None:
     return first
 
 
-def word(part: str) -> bool:
-    """Whether a part of a key looks like a name, and not like an identifier."""
+def looks_like_a_name(part: str) -> bool:
+    """Whether a part of a key is a word that a programmer chose, and not an identifier."""
     return (
         _NAME.match(part) is not None
         and len(_DIGIT.findall(part)) <= 3
@@ -150,14 +151,15 @@ def hash_key(key: object, secret: str) -> str:
 
 
 def compile_pattern(pattern: str, delimiter: str) -> Callable[[str], object]:
-    """A matcher for one rule, which takes time in proportion to the key whatever the pattern.
+    """A matcher for one rule, which no key can make slow.
 
     Each piece of text after a ``*`` is matched once, at the first place where it fits, as
-    :func:`fnmatch.translate` does it: a look-ahead that is captured is not tried again.
+    :func:`fnmatch.translate` does it: a look-ahead that is captured is not tried again. Inside a
+    piece there is one way to match, as a placeholder takes the rest of its part of the key.
     """
     pieces: list[str] = [""]
     position = 0
-    for found in _PLACEHOLDER.finditer(pattern):
+    for found in PLACEHOLDER.finditer(pattern):
         pieces[-1] += re.escape(pattern[position : found.start()])
         position = found.end()
         mark = found.group()

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 import sys
-import threading
 import weakref
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, cast
@@ -84,8 +83,8 @@ def failure_of(error: BaseException) -> Failure:
 
 def refused(error: BaseException) -> bool:
     """Whether the client refused to send the call, so that nothing was asked for."""
-    names = {base.__name__ for base in type(error).__mro__}
-    return bool(names & {"DataError", "UnicodeEncodeError"}) or watch_failed(error)
+    lineage = {base.__name__ for base in type(error).__mro__}
+    return bool(lineage & {"DataError", "UnicodeEncodeError"}) or watch_failed(error)
 
 
 def watch_failed(error: BaseException) -> bool:
@@ -122,6 +121,20 @@ def is_transaction(pipeline: Any) -> bool:
     return explicit or bool(getattr(pipeline, "is_transaction", pipeline.transaction))
 
 
+def serves(inner: Any, outer: Any) -> bool:
+    """Whether a call of one client is made by the client library to serve a call of another.
+
+    A pipeline loads its scripts, and a Sentinel's pool asks the Sentinels for the master.
+    """
+    if inner is outer:
+        return True
+    pool = getattr(outer, "connection_pool", None)
+    if pool is None:
+        return False
+    sentinels = getattr(getattr(pool, "sentinel_manager", None), "sentinels", ())
+    return pool is getattr(inner, "connection_pool", None) or any(inner is s for s in sentinels)
+
+
 def queues(client: Any) -> bool:
     """Whether a command given to this client now waits in a pipeline."""
     if not hasattr(client, "command_stack"):
@@ -139,20 +152,15 @@ def target_of(client: Any) -> Target:
     pool = client.connection_pool
     target = _targets.get(pool)
     if target is None:
-        target = _targets[pool] = _intern(client, pool)
+        target = _targets[pool] = _configured_target(client, pool)
     return target
 
 
-def _intern(client: Any, pool: Any) -> Target:
+def _configured_target(client: Any, pool: Any) -> Target:
     system = VALKEY if _module(client).partition(".")[0] == "valkey" else REDIS
     address, port = _configured_address(pool)
     kwargs = cast("Mapping[str, Any]", pool.connection_kwargs)
-    facts = (system, address, port, str(kwargs.get("db") or 0))
-    with _lock:
-        target = _interned.get(facts)
-        if target is None:
-            target = _interned[facts] = Target(*facts)
-        return target
+    return Target(system, address, port, str(kwargs.get("db") or 0))
 
 
 def _configured_address(pool: Any) -> tuple[str, int | None]:
@@ -163,7 +171,9 @@ def _configured_address(pool: Any) -> tuple[str, int | None]:
     if (path := kwargs.get("path")) is not None:
         return str(path), None
     port = int(kwargs.get("port") or DEFAULT_PORT)
-    return str(kwargs.get("host") or "localhost"), None if port == DEFAULT_PORT else port
+    # Somebody's URL in the place of a host may carry a password.
+    host = str(kwargs.get("host") or "localhost").rpartition("@")[2].rpartition("://")[2]
+    return host, None if port == DEFAULT_PORT else port
 
 
 def _sentinels(pool: Any) -> Iterable[str]:
@@ -185,7 +195,7 @@ def other_span_maker(client: Any) -> str | None:
     contrib = sys.modules.get("opentelemetry.instrumentation.redis")
     if contrib is not None and (
         contrib.RedisInstrumentor().is_instrumented_by_opentelemetry
-        or getattr(client, "_is_instrumented_by_opentelemetry", False)
+        or cast("dict[str, object]", vars(client)).get("_is_instrumented_by_opentelemetry")
     ):
         return "opentelemetry-instrumentation-redis"
     for package in ("redis", "valkey"):
@@ -212,7 +222,3 @@ def records_own_durations() -> bool:
 
 
 _targets: weakref.WeakKeyDictionary[object, Target] = weakref.WeakKeyDictionary()
-_interned: weakref.WeakValueDictionary[tuple[str, str, int | None, str], Target] = (
-    weakref.WeakValueDictionary()
-)
-_lock = threading.Lock()

@@ -113,32 +113,38 @@ class Command(NamedTuple):
         """The operands at these positions that exist."""
         operands = self.operands
         size = len(operands)
-        return tuple([operands[i] for i in positions(operands) if i < size])
+        found = positions(operands)
+        if isinstance(found, range):  # a numkeys of the application's may be any number
+            found = range(found.start, min(found.stop, size), found.step)
+        return tuple([operands[i] for i in found if i < size])
 
 
 UNKNOWN_COMMAND = Command(UNKNOWN_RULE, ())
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class Target:
-    """The server as the client was configured for it; routing and failover never change it.
-
-    Compared by identity: :mod:`otel_redis_cache.clients` makes one for each configured address.
-    """
+    """The server as the client was configured for it; routing and failover never change it."""
 
     system: str
     address: str | None = None
     port: int | None = None
     """None for the default port 6379 and for sockets."""
     namespace: str | None = None
-    attributes: Mapping[str, str | int] = field(init=False)
+    attributes: Mapping[str, str | int] = field(init=False, compare=False, repr=False)
     """The target attributes of spans and metrics, without the absent ones."""
+    _hash: int = field(init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
-        """Build the attributes once; they are used by every call."""
+        """Build attributes and hash once; every call uses them."""
         values = (self.system, self.namespace, self.address, self.port)
         pairs = zip(names.TARGET_ATTRIBUTES, values, strict=True)
         object.__setattr__(self, "attributes", {k: v for k, v in pairs if v is not None})
+        object.__setattr__(self, "_hash", hash(values))
+
+    def __hash__(self) -> int:
+        """A target is part of the key of every series."""
+        return self._hash
 
 
 class Failure(NamedTuple):

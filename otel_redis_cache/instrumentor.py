@@ -7,6 +7,7 @@ import os
 from collections.abc import Collection
 from typing import Any
 
+from opentelemetry.instrumentation.dependencies import get_dependency_conflicts
 from opentelemetry.instrumentation.instrumentor import (  # type: ignore[attr-defined]
     BaseInstrumentor,
 )
@@ -37,8 +38,10 @@ class RedisCacheInstrumentor(BaseInstrumentor):  # type: ignore[misc]  # untyped
 
     def instrumentation_dependencies(self) -> Collection[str]:
         """The client libraries that are installed, with the versions that can be watched."""
-        found = [need for name, need in CLIENT_LIBRARIES.items() if _is_installed(name)]
-        return found or [CLIENT_LIBRARIES["redis"]]
+        installed = [need for name, need in CLIENT_LIBRARIES.items() if _is_installed(name)]
+        # One that is too old must not keep the other from being watched.
+        usable = [need for need in installed if get_dependency_conflicts([need]) is None]
+        return usable or installed or [CLIENT_LIBRARIES["redis"]]
 
     def _instrument(self, **kwargs: Any) -> None:
         """Watch every client.
@@ -53,11 +56,11 @@ class RedisCacheInstrumentor(BaseInstrumentor):  # type: ignore[misc]  # untyped
             SettingError: a keyword does not exist or has a value that is not allowed.
         """
         observer = _observer(**kwargs)
-        counts = observer.recorder.tallies
-        if self._tallies is not None and self._tallies is not counts:
-            self._tallies.silent = True
-        self._tallies = counts
         self._seams.attach(observer)
+        before, self._tallies = self._tallies, observer.recorder.tallies
+        if before is not None:
+            in_use = [watching.recorder.tallies for watching in self._seams.observers()]
+            before.silent = before not in in_use
 
     def _uninstrument(self, **_: Any) -> None:
         """Put every class back as it was; counts stay exported as they are."""

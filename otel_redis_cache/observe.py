@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from contextvars import ContextVar, Token
 from types import TracebackType
 from typing import Any, Concatenate, ParamSpec, TypeVar, cast
@@ -27,6 +28,7 @@ from otel_redis_cache.facts import Command, Failure, Outcome, Target
 from otel_redis_cache.operands import word
 from otel_redis_cache.recorder import AttributeValue, Recorder
 from otel_redis_cache.settings import Settings
+from otel_redis_cache.signals import raised_by_handler
 
 RequestHook = Callable[[Span, Any, Sequence[Any], Mapping[str, Any]], None]
 """``request_hook(span, instance, args, kwargs)``; for a pipeline ``args`` are its commands."""
@@ -41,7 +43,7 @@ UNKNOWN_TARGET = Target(names.REDIS)
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
-_current: ContextVar[Call | None] = ContextVar("otel_redis_cache_call", default=None)
+_current: ContextVar[Scope | None] = ContextVar("otel_redis_cache_call", default=None)
 
 
 def harmless(
@@ -58,13 +60,32 @@ def harmless(
         def guarded(self: Observer, /, *args: _P.args, **kwargs: _P.kwargs) -> _R | None:
             try:
                 return method(self, *args, **kwargs)
-            except Exception as fault:  # noqa: BLE001 - telemetry must never raise into the application
-                self.recorder.contain(step, fault)
+            except Exception as fault:
+                if raised_by_handler(fault):
+                    raise
+                with suppress(Exception):  # of a log handler, for example
+                    self.recorder.contain(step, fault)
                 return None
 
         return guarded
 
     return guard
+
+
+class Scope:
+    """What a context remembers of the call in flight.
+
+    The client may hand its context on to whatever lives longer than the call, as asyncio's
+    transports do; so nothing of the application hangs on a scope that is closed.
+    """
+
+    __slots__ = ("call", "is_busy")
+
+    def __init__(self, call: Call) -> None:
+        """Open the scope of a call."""
+        self.call: Call | None = call
+        self.is_busy = True
+        """Whether steps of ours run, and hooks, samplers and span processors with them."""
 
 
 class Call:
@@ -81,7 +102,6 @@ class Call:
         "failure",
         "instance",
         "is_batch",
-        "is_open",
         "kwargs",
         "metric_operation",
         "observer",
@@ -89,6 +109,7 @@ class Call:
         "outcome",
         "replies",
         "reply",
+        "scope",
         "script_loads",
         "span",
         "started",
@@ -110,13 +131,12 @@ class Call:
     ) -> None:
         """``args`` are the command's arguments, or the commands of a batch."""
         self.observer = observer
-        self._outer: Token[Call | None] | None = None
+        self.scope = Scope(self)
         self.instance = instance
         self.args = args
         self.kwargs = kwargs
         self.is_batch = is_batch
         self.transaction = transaction
-        self.is_open = True
         self.commands: Sequence[Command] = ()
         self.operation = self.metric_operation = names.OTHER_OPERATION
         self.target = UNKNOWN_TARGET
@@ -140,8 +160,13 @@ class Call:
 
     def __enter__(self) -> None:
         """The call begins."""
-        self._outer = _current.set(self)
-        self.observer.begin(self)
+        self._outer: Token[Scope | None] = _current.set(self.scope)
+        try:
+            self.observer.begin(self)
+        except BaseException:  # of the application: a time-out, Ctrl-C
+            self.close()
+            raise
+        self.scope.is_busy = False
 
     def __exit__(
         self,
@@ -151,10 +176,21 @@ class Call:
     ) -> None:
         """The call has its reply, or fails; the exception goes on as it came."""
         self.elapsed = time.perf_counter_ns() - self.started
-        self.is_open = False
-        self.observer.end(self, error)
-        if self._outer is not None:
-            self.observer.leave(self._outer)
+        self.scope.is_busy = True
+        try:
+            self.observer.end(self, error)
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        """Leave nothing behind: no span, and no call in the context."""
+        try:
+            self.observer.end_span(self)
+        finally:
+            self.scope.call = None
+            # A task that is destroyed ends in another context, which has no call to forget.
+            with suppress(ValueError):
+                _current.reset(self._outer)
 
 
 class Observer:
@@ -178,6 +214,7 @@ class Observer:
         self._makes_spans = settings.traces
         self._records_durations = "operations" in settings.metrics
         self._counts_caches = not settings.metrics.isdisjoint({"cache", "ratio"})
+        self._is_idle = not settings.traces and not settings.metrics
         self._is_off = False
         self._has_looked = False
 
@@ -213,13 +250,15 @@ class Observer:
         return self.open(client, ("EVALSHA", script.sha, len(keys), *keys, *args), {})
 
     def _observes(self, client: object, args: Sequence[object]) -> bool:
-        outer = _current.get()
-        if outer is not None and outer.is_open:
-            # The client makes this call by itself to serve the outer one: part of that.
-            if args and word(args[0]) == "SCRIPT LOAD":
-                outer.script_loads += 1
-            return False
-        if not is_instrumentation_enabled():
+        scope = _current.get()
+        if scope is not None and scope.call is not None:
+            if scope.is_busy:
+                return False  # a hook that uses Redis would call itself without end
+            if clients.serves(client, scope.call.instance):
+                if args and word(args[0]) == "SCRIPT LOAD":
+                    scope.call.script_loads += 1
+                return False
+        if self._is_idle or not is_instrumentation_enabled():
             return False
         if not self._has_looked:
             self._look_around(client)
@@ -267,8 +306,8 @@ class Observer:
         self._describe(call)
         self._locate(call)
         self._start(call)
-        # The application's time starts here, as the span's does.
-        call.started = time.perf_counter_ns()
+        if call.span is None:
+            call.started = time.perf_counter_ns()
 
     @harmless("describe")
     def _describe(self, call: Call) -> None:
@@ -300,6 +339,7 @@ class Observer:
 
     def _start_span(self, call: Call, start_time: int | None = None) -> None:
         call.span = self.recorder.start(call.operation, self._start_attributes(call), start_time)
+        call.started = call.started or time.perf_counter_ns()
         call.token = context_api.attach(set_span_in_context(call.span))
         if self._request_hook is not None and call.span.is_recording():
             self._ask_request_hook(self._request_hook, call, call.span)
@@ -341,8 +381,13 @@ class Observer:
             self._start_late(call, error)
         if call.span is not None:
             self._describe_end(call, call.span)
+            if self._response_hook is not None and error is None:
+                self._ask_response_hook(self._response_hook, call, call.span)
         if self._records_durations:
             self._record_duration(call)
+
+    def end_span(self, call: Call) -> None:
+        """Back to the span that was current before; the call's own ends, whatever happened."""
         self._leave_span(call)
         self._end_span(call)
 
@@ -351,6 +396,8 @@ class Observer:
         if error is not None and not clients.watch_failed(error):
             call.failure = clients.failure_of(error)
             call.failed_index = clients.failed_index(error)
+        if not self._needs_outcome(call):
+            return
         replies = self._replies(call, error)
         if replies is None:
             if error is not None and not clients.refused(error):
@@ -374,6 +421,11 @@ class Observer:
                     probes=self._settings.count_probes,
                     expires=index in expiring,
                 )
+
+    def _needs_outcome(self, call: Call) -> bool:
+        if self._counts_caches or self._settings.duration_by_cache:
+            return True
+        return call.deferred or (call.span is not None and call.span.is_recording())
 
     def _replies(self, call: Call, error: BaseException | None) -> Sequence[Any] | None:
         """One reply for each command; None where the client has none to show."""
@@ -416,15 +468,13 @@ class Observer:
             attributes[names.SCRIPT_LOADS] = call.script_loads
         if len(call.commands) > 1:
             attributes |= self._batch_attributes(call)
-        if self._settings.query_text == "keys":
+        if self._settings.query_text == "keys" and call.commands:
             attributes[names.DB_QUERY_TEXT] = self._text_with_keys(call.commands)
         elif self._settings.query_text == "sanitized" and len(call.commands) > 1:
             attributes[names.DB_QUERY_TEXT] = joined(call.commands, self._commands.text_of)
         if self._settings.key_attribute != "none" and (keys := self._shown_keys(call.commands)):
             attributes[names.CACHE_KEY] = keys
         self.recorder.finish(span, attributes, call.failure)
-        if self._response_hook is not None:
-            self._ask_response_hook(self._response_hook, call, span)
 
     def _batch_attributes(self, call: Call) -> dict[str, AttributeValue]:
         replies = call.replies if call.replies is not None else replies_of(call.reply)
@@ -460,7 +510,8 @@ class Observer:
 
     @harmless("response_hook")
     def _ask_response_hook(self, hook: ResponseHook, call: Call, span: Span) -> None:
-        hook(span, call.instance, call.reply)
+        if span.is_recording():
+            hook(span, call.instance, call.reply)
 
     @harmless("duration")
     def _record_duration(self, call: Call) -> None:
@@ -486,17 +537,12 @@ class Observer:
         if call.span is not None:
             self.recorder.end(call.span, call.elapsed)
 
-    @harmless("finish")
-    def leave(self, outer: Token[Call | None]) -> None:
-        """Back to where the call came from."""
-        _current.reset(outer)
-
 
 def see_replies(replies: object) -> None:
     """Keep the replies of the batch in flight: the client is about to raise about one of them."""
-    call = _current.get()
-    if call is not None and call.is_open and call.is_batch:
-        call.observer.keep_replies(call, replies)
+    scope = _current.get()
+    if scope is not None and scope.call is not None and scope.call.is_batch:
+        scope.call.observer.keep_replies(scope.call, replies)
 
 
 def replies_of(reply: object) -> list[Any] | None:

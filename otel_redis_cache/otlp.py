@@ -133,8 +133,10 @@ def _check(protocol: str, endpoint: str | None) -> None:
         ("tracer", trace.get_tracer_provider()),
         ("meter", metrics.get_meter_provider()),
     ):
-        # The API's own stand-ins come from opentelemetry.trace and opentelemetry.metrics.
-        if type(provider).__module__.startswith("opentelemetry.sdk"):
+        # Until one is set, the API hands out stand-ins of its own.
+        if not type(provider).__module__.startswith(
+            ("opentelemetry.trace", "opentelemetry.metrics")
+        ):
             message = (
                 f"a {kind} provider is set already: call RedisCacheInstrumentor().instrument() "
                 "alone and it is used, or call configure() before anything sets one"

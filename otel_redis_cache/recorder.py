@@ -15,7 +15,7 @@ from otel_redis_cache import conventions as names
 from otel_redis_cache import tallies
 from otel_redis_cache.facts import Failure, Outcome, Target
 from otel_redis_cache.settings import Settings
-from otel_redis_cache.tallies import Attributes, HitRatio, Key, Tallies, Tally
+from otel_redis_cache.tallies import Attributes, Key, Tallies, Tally
 
 logger = logging.getLogger("otel_redis_cache")
 
@@ -33,7 +33,7 @@ class Recorder:
     ) -> None:
         """Take the providers given, else the global ones."""
         version = package_version()
-        self._tracer_provider = tracer_provider
+        self._meter_provider = meter_provider
         tracer_provider = tracer_provider or trace.get_tracer_provider()
         meter_provider = meter_provider or metrics.get_meter_provider()
         self.tracer: Tracer = tracer_provider.get_tracer(
@@ -47,7 +47,6 @@ class Recorder:
             self._durations = _histogram(meter, names.OPERATION_DURATION)
             self._blocked = _histogram(meter, names.BLOCKED_DURATION)
         _observe(meter, self.tallies, settings)
-        self._series: dict[tuple[object, ...], Attributes] = {}
         self._said: dict[str, object] = {}
 
     def start(
@@ -100,8 +99,10 @@ class Recorder:
 
     def look_at_resource(self) -> None:
         """Say so where several processes would overwrite each other's metrics."""
-        provider = self._tracer_provider or trace.get_tracer_provider()
-        attributes: object = getattr(getattr(provider, "resource", None), "attributes", None)
+        provider = self._meter_provider or metrics.get_meter_provider()
+        # The SDK shows a meter provider's resource nowhere else.
+        resource = getattr(getattr(provider, "_sdk_config", None), "resource", None)
+        attributes: object = getattr(resource, "attributes", None)
         if isinstance(attributes, Mapping) and names.SERVICE_INSTANCE_ID not in attributes:
             self.say_once(
                 "the resource has no %s: where several processes export, their metrics overwrite "
@@ -148,12 +149,13 @@ class Recorder:
         *,
         blocking: bool,
     ) -> Attributes:
-        key = (target, operation, failure, cache, blocking)
-        found = self._series.get(key)
+        key = (target, operation, failure, cache)
+        series = self.tallies.blocked if blocking else self.tallies.durations
+        found = series.get(key)
         if found is not None:
             return found
         # Without a lock: threads that meet here make the same series, and the bound has room.
-        if len(self._series) >= names.MAX_SERIES - 100:
+        if len(series) >= names.MAX_SERIES - 100:
             self.tallies.overflow_of_series()
             return _folded(target, failure)
         attributes: Attributes = {**target.attributes, names.DB_OPERATION_NAME: operation}
@@ -163,7 +165,7 @@ class Recorder:
                 attributes[names.DB_RESPONSE_STATUS_CODE] = failure.status
         if cache is not None:
             attributes[names.CACHE_NAME] = cache
-        self._series[key] = attributes
+        series[key] = attributes
         return attributes
 
 
@@ -195,7 +197,7 @@ def _histogram(meter: Meter, metric: names.Metric) -> Histogram:
 
 def _observe(meter: Meter, counts: Tallies, settings: Settings) -> None:
     """Create the observable instruments that this provider does not have yet."""
-    ratio = HitRatio(counts.requests, settings.hit_ratio_window)
+    counts.ratio.window = settings.hit_ratio_window
     readers: dict[names.Metric, Callable[[], Iterable[tuple[int | float, Attributes]]]] = {
         names.CACHE_REQUESTS: lambda: _by_target(counts.requests, (names.CACHE_REQUEST_TYPE,)),
         names.CACHE_WRITES: lambda: _by_target(
@@ -205,7 +207,7 @@ def _observe(meter: Meter, counts: Tallies, settings: Settings) -> None:
         names.CACHE_INVALIDATION_REQUESTS: lambda: _by_target(
             counts.removals, (names.INVALIDATION_REASON, names.INVALIDATION_EFFECT)
         ),
-        names.CACHE_HIT_RATIO: ratio.read,
+        names.CACHE_HIT_RATIO: counts.ratio.read,
         names.OWN_ERRORS: lambda: [(n, {names.STEP: k}) for k, n in counts.errors.items()],
         names.OVERFLOWS: lambda: [(n, {names.BOUND: k}) for k, n in counts.overflows.items()],
     }

@@ -17,19 +17,39 @@ from typing import Any, NamedTuple
 
 from wrapt import register_post_import_hook
 
-from otel_redis_cache.observe import Observer, see_replies
+from otel_redis_cache.forks import renew_after_fork
+from otel_redis_cache.observe import Call, Observer, see_replies
 
 Method = Callable[..., Any]
 Make = Callable[["Seams", Method], Method]
 
-MARK = "_otel_redis_cache_observer"
-"""The attribute of a client, or of a pipeline of it, that has an observer of its own."""
+MARK = "_otel_redis_cache_mark"
+"""The attribute of a client that has an observer of its own, and of all that it makes."""
+
+
+_NOTHING: dict[str, Any] = {}
+
+
+class Mark:
+    """Shared by a client, its pipelines and its copies, so that all are left at once."""
+
+    __slots__ = ("observer",)
+
+    def __init__(self, observer: Observer | None) -> None:
+        """``observer``: None once the client was left."""
+        self.observer = observer
+
+
+def mark_of(instance: Any) -> Mark | None:
+    """The mark of a client; looked up where no ``__getattr__`` of an application can answer."""
+    mark: Mark | None = getattr(instance, "__dict__", _NOTHING).get(MARK)
+    return mark
 
 
 def _command(seams: Seams, original: Method) -> Method:
     @functools.wraps(original)
     def execute_command(self: Any, *args: Any, **options: Any) -> Any:
-        observer = getattr(self, MARK, None) or seams.observer
+        observer = seams.observer_of(self)
         call = None if observer is None else observer.open(self, args, options)
         if call is None:
             return original(self, *args, **options)
@@ -43,7 +63,7 @@ def _command(seams: Seams, original: Method) -> Method:
 def _async_command(seams: Seams, original: Method) -> Method:
     @functools.wraps(original)
     async def execute_command(self: Any, *args: Any, **options: Any) -> Any:
-        observer = getattr(self, MARK, None) or seams.observer
+        observer = seams.observer_of(self)
         call = None if observer is None else observer.open(self, args, options)
         if call is None:
             return await original(self, *args, **options)
@@ -57,7 +77,7 @@ def _async_command(seams: Seams, original: Method) -> Method:
 def _batch(seams: Seams, original: Method) -> Method:
     @functools.wraps(original)
     def execute(self: Any, *args: Any, **kwargs: Any) -> Any:
-        observer = getattr(self, MARK, None) or seams.observer
+        observer = seams.observer_of(self)
         call = None if observer is None else observer.open_batch(self, kwargs)
         if call is None:
             return original(self, *args, **kwargs)
@@ -71,7 +91,7 @@ def _batch(seams: Seams, original: Method) -> Method:
 def _async_batch(seams: Seams, original: Method) -> Method:
     @functools.wraps(original)
     async def execute(self: Any, *args: Any, **kwargs: Any) -> Any:
-        observer = getattr(self, MARK, None) or seams.observer
+        observer = seams.observer_of(self)
         call = None if observer is None else observer.open_batch(self, kwargs)
         if call is None:
             return await original(self, *args, **kwargs)
@@ -121,22 +141,23 @@ def _async_script(seams: Seams, original: Method) -> Method:
     return __call__
 
 
-def _pipeline(_: Seams, original: Method) -> Method:
-    """A pipeline is observed as the client that made it."""
+def _inherit(_: Seams, original: Method) -> Method:
+    """What a client makes is observed as the client is."""
 
     @functools.wraps(original)
-    def pipeline(self: Any, *args: Any, **kwargs: Any) -> Any:
+    def make(self: Any, *args: Any, **kwargs: Any) -> Any:
         made = original(self, *args, **kwargs)
-        if (observer := getattr(self, MARK, None)) is not None:
-            setattr(made, MARK, observer)
+        if (mark := mark_of(self)) is not None:
+            setattr(made, MARK, mark)
         return made
 
-    return pipeline
+    return make
 
 
 _CLIENT: tuple[tuple[str, Make, Make], ...] = (
     ("execute_command", _command, _async_command),
-    ("pipeline", _pipeline, _pipeline),
+    ("pipeline", _inherit, _inherit),
+    ("client", _inherit, _inherit),
 )
 _PIPELINE: tuple[tuple[str, Make, Make], ...] = (
     ("execute", _batch, _async_batch),
@@ -195,7 +216,13 @@ class Seams:
         self._wrapped: dict[tuple[type, str], Seam] = {}
         self._awaited: set[str] = set()
         """Modules that are wrapped when they are imported."""
-        self._marked: weakref.WeakSet[Any] = weakref.WeakSet()
+        self._marked: weakref.WeakValueDictionary[int, Any] = weakref.WeakValueDictionary()
+        """Clients that have an observer of their own, by identity."""
+        self.renew_locks()
+        renew_after_fork(self)
+
+    def renew_locks(self) -> None:
+        """In a forked child."""
         self._lock = threading.RLock()
 
     def attach(self, observer: Observer) -> None:
@@ -213,24 +240,39 @@ class Seams:
     def attach_to(self, client: Any, observer: Observer) -> None:
         """Watch one client, and the pipelines that it makes from now on."""
         with self._lock:
-            setattr(client, MARK, observer)
-            self._marked.add(client)
+            self.detach_from(client)
+            setattr(client, MARK, Mark(observer))
+            self._marked[id(client)] = client
             self._wrap()
 
     def detach_from(self, client: Any) -> None:
         """Leave one client as it was; without an observer of its own it is no error."""
         with self._lock:
-            if getattr(client, MARK, None) is not None:
+            if (mark := mark_of(client)) is not None:
+                mark.observer = None
                 delattr(client, MARK)
-            self._marked.discard(client)
+            self._marked.pop(id(client), None)
             self._unwrap_if_unused()
 
-    def open_script(self, script: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+    def observers(self) -> list[Observer]:
+        """All that watch something."""
+        marks = [mark_of(client) for client in list(self._marked.values())]
+        found = [self.observer, *(mark.observer for mark in marks if mark is not None)]
+        return [observer for observer in found if observer is not None]
+
+    def observer_of(self, client: Any) -> Observer | None:
+        """Who watches this client."""
+        mark = mark_of(client)
+        return self.observer if mark is None else mark.observer or self.observer
+
+    def open_script(
+        self, script: Any, args: Sequence[Any], kwargs: Mapping[str, Any]
+    ) -> Call | None:
         """A call for ``script(keys, args, client)``; None where it is queued, or not observed."""
         given = {**dict(zip(("keys", "args", "client"), args, strict=False)), **kwargs}
         client = given.get("client")
         client = getattr(script, "registered_client", None) if client is None else client
-        observer = getattr(client, MARK, None) or self.observer
+        observer = self.observer_of(client)
         if observer is None:
             return None
         return observer.open_script(client, script, given.get("keys"), given.get("args"))
@@ -256,7 +298,9 @@ class Seams:
         for row in rows(library, LIBRARIES[library]):
             if row.module != module.__name__:
                 continue
-            owner: type = getattr(module, row.owner)
+            owner: Any = getattr(module, row.owner, None)
+            if not isinstance(owner, type):
+                continue  # somebody else's module of that name, or a client we do not know yet
             seam = self._wrapped.get((owner, row.method))
             original = vars(owner).get(row.method)
             if original is not None and (seam is None or not seam.is_in_place):

@@ -4,19 +4,29 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Callable, Iterable, Mapping
+import re
+from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, cast
 
-from otel_redis_cache.conventions import GROUPS
+from otel_redis_cache.conventions import GROUPS, RESERVED_CACHES
 
 logger = logging.getLogger("otel_redis_cache")
 
 PREFIX = "OTEL_REDIS_CACHE_"
 
 
+PLACEHOLDER = re.compile(r"\{[A-Za-z_][A-Za-z0-9_]*\}|\*+|\?")
+"""What stands for other text in the pattern of a rule."""
+
+
 class SettingError(ValueError):
     """A setting has a value that is not allowed; names the field, the value and what is allowed."""
+
+    def __init__(self, field_name: str, message: str) -> None:
+        """``field_name``: which setting it is about."""
+        super().__init__(message)
+        self.field_name = field_name
 
 
 Rules = tuple[tuple[str, str], ...]
@@ -114,6 +124,8 @@ def _rules(value: object) -> Rules:
     for name, pattern in found:
         if not name or not pattern or len(name) > 64 or len(pattern) > 256:
             raise ValueError
+        if name in RESERVED_CACHES:
+            raise ValueError
     return tuple(found)
 
 
@@ -150,9 +162,10 @@ class Settings:
         (),
         _rules,
         "rules name=pattern, comma-separated, or a mapping; a name of 1 to 64 and a pattern of "
-        "1 to 256 characters; pattern=- for keys that are no cache",
+        "1 to 256 characters; pattern=- for keys that are no cache; not the names "
+        f"{', '.join(RESERVED_CACHES)}",
         "Which keys belong to which named cache, first match wins. In a pattern `*` stands for "
-        "any text, `?` for one character and `{id}` for one part between delimiters.",
+        "any text, `?` for one character and `{id}` for the rest of a part between delimiters.",
     )
     auto_caches: bool | None = _setting(
         None,
@@ -219,15 +232,28 @@ class Settings:
     )
 
     def __post_init__(self) -> None:
-        """Hold the one rule between two fields."""
+        """Hold the rules between two fields."""
         if self.key_attribute == "hash" and not self.key_secret:
             message = "key_attribute is 'hash', which needs key_secret: a text that is kept secret"
-            raise SettingError(message)
+            raise SettingError("key_attribute", message)
+        for _, pattern in self.caches:
+            for found in PLACEHOLDER.finditer(pattern):
+                behind = pattern[found.end() :]
+                if found.group()[0] == "{" and not _ends_part(behind, self.key_delimiter):
+                    message = (
+                        f"caches has the pattern {pattern!r}; allowed behind {found.group()}: "
+                        f"the delimiter {self.key_delimiter!r}, * or nothing"
+                    )
+                    raise SettingError("caches", message)
 
     @property
     def names_automatically(self) -> bool:
         """Whether keys that no rule matches are named after their first part."""
         return not self.caches if self.auto_caches is None else self.auto_caches
+
+
+def _ends_part(behind: str, delimiter: str) -> bool:
+    return not behind or behind.startswith((delimiter, "*"))
 
 
 FIELDS = {f.name: f for f in dataclasses.fields(Settings)}
@@ -245,13 +271,11 @@ class FileOptions(Settings):
     def __init__(self, **options: object) -> None:
         """Keep the options that are allowed."""
         allowed = {name: value for name, value in options.items() if _is_allowed(name, value)}
-        try:
-            Settings(**{name: parse(name, value) for name, value in allowed.items()})
-        except SettingError as error:
-            logger.warning("configuration file: %s; using the default", error)
-            del allowed["key_attribute"]
+        parsed = {name: parse(name, value) for name, value in allowed.items()}
+        kept = _consistent(parsed, "configuration file")
         for name in FIELDS:
-            object.__setattr__(self, name, allowed.get(name))
+            is_kept = name in allowed and getattr(kept, name) == parsed[name]
+            object.__setattr__(self, name, allowed[name] if is_kept else None)
 
 
 def _is_allowed(name: str, value: object) -> bool:
@@ -267,7 +291,7 @@ def _is_allowed(name: str, value: object) -> bool:
 def _known(name: str) -> None:
     if name not in FIELDS:
         message = f"{name!r} is no setting; allowed are {', '.join(sorted(FIELDS))}"
-        raise SettingError(message)
+        raise SettingError(name, message)
 
 
 def from_keywords(given: Mapping[str, object], environ: Mapping[str, str]) -> Settings:
@@ -283,14 +307,23 @@ def from_keywords(given: Mapping[str, object], environ: Mapping[str, str]) -> Se
         _known(name)
     values = _from_environment(environ, skip=given)
     values |= {name: parse(name, value) for name, value in given.items()}
+    return _consistent(values, "the environment", never=given)
+
+
+def _consistent(values: dict[str, Any], source: str, never: Container[str] = ()) -> Settings:
+    """Settings of values that are allowed one by one, without those that do not go together.
+
+    Raises:
+        SettingError: about one of the fields ``never`` to leave out.
+    """
     try:
         return Settings(**values)
     except SettingError as error:
-        if "key_attribute" in given:
+        if error.field_name in never:
             raise
-        logger.warning("%s; using the default", error)
-        values["key_attribute"] = "none"
-        return Settings(**values)
+        logger.warning("%s: %s; using the default", source, error)
+        others = {name: value for name, value in values.items() if name != error.field_name}
+        return _consistent(others, source, never)
 
 
 def parse(name: str, value: object) -> Any:
@@ -301,7 +334,7 @@ def parse(name: str, value: object) -> Any:
     except (ValueError, TypeError, KeyError):
         shown = "(not shown)" if name == "key_secret" else repr(value)[:80]
         message = f"{name} is {shown}; allowed: {facts['allowed']}"
-        raise SettingError(message) from None
+        raise SettingError(name, message) from None
 
 
 def _from_environment(environ: Mapping[str, str], skip: Mapping[str, object]) -> dict[str, Any]:

@@ -6,17 +6,17 @@ these counters carry no exemplars.
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 import weakref
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable
 from typing import Generic, TypeVar
 
 from otel_redis_cache import conventions as names
 from otel_redis_cache.caches import AutomaticNames
 from otel_redis_cache.facts import Outcome, Target
+from otel_redis_cache.forks import renew_after_fork
 
 Attributes = dict[str, str | int]
 _K = TypeVar("_K")
@@ -40,9 +40,10 @@ class Tally(Generic[_K]):
     ) -> None:
         """``fold`` gives the coarser key to use when there are too many, and the coarsest one."""
         self._counts: dict[_K, int] = {}
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._fold = fold
         self._overflowed = overflowed
+        renew_after_fork(self)
 
     def add(self, key: _K, count: int = 1) -> None:
         """Count, in a series of its own or in a folded one."""
@@ -60,9 +61,9 @@ class Tally(Generic[_K]):
         with self._lock:
             return list(self._counts.items())
 
-    def renew_lock(self) -> None:
-        """In a forked child, where another thread may have held the lock."""
-        self._lock = threading.Lock()
+    def renew_locks(self) -> None:
+        """In a forked child. Counts go on from the parent's, so exported increases are its own."""
+        self._lock = threading.RLock()
 
 
 Key = tuple[Target, tuple[str, ...]]
@@ -74,6 +75,10 @@ def fold(key: Key) -> tuple[Key, Key]:
     target, (_, *values) = key
     folded = (names.OTHER_CACHE, *values)
     return (target, folded), (OTHER_TARGETS[target.system], folded)
+
+
+Counts = dict[tuple[str, str], tuple[int, int]]
+"""(system, cache) -> hits, misses."""
 
 
 class Tallies:
@@ -92,7 +97,10 @@ class Tallies:
         self.writes: Tally[Key] = Tally(fold, self.overflow_of_series)
         self.removed: Tally[Key] = Tally(fold, self.overflow_of_series)
         self.removals: Tally[Key] = Tally(fold, self.overflow_of_series)
-        _living.add(self)
+        self.ratio = HitRatio(self.requests)
+        self.durations: dict[object, Attributes] = {}
+        self.blocked: dict[object, Attributes] = {}
+        """Attribute sets of the histograms, each made once, by what they are made of."""
 
     def take(self, target: Target, outcome: Outcome) -> None:
         """Count what one call did."""
@@ -114,24 +122,19 @@ class Tallies:
         """A count whose series came too late."""
         self.overflows.add(names.SERIES_BOUND)
 
-    def renew_locks(self) -> None:
-        """In a forked child. Counts go on from the parent's, so exported increases are its own."""
-        tallies = (self.errors, self.overflows, self.requests, self.writes, self.removed)
-        for tally in (*tallies, self.removals):
-            tally.renew_lock()
-        self.automatic_names.renew_lock()
-
 
 class HitRatio:
     """hits / (hits + misses) by cache over the last seconds, from counts at earlier collections."""
 
-    def __init__(self, requests: Tally[Key], window: float) -> None:
-        """Watch one tally over a window in seconds."""
+    def __init__(self, requests: Tally[Key], started: float | None = None) -> None:
+        """Watch one tally, from now on or from a moment of the monotonic clock."""
+        self.window = 60.0
+        """Seconds; the setting ``hit_ratio_window``."""
         self._requests = requests
-        self._window = window
-        self._history: deque[tuple[float, dict[tuple[str, str], tuple[int, int]]]] = deque()
-        self._lock = threading.Lock()
-        _living.add(self)
+        started = time.monotonic() if started is None else started
+        self._history: deque[tuple[float, Counts]] = deque([(started, {})])
+        self._lock = threading.RLock()
+        renew_after_fork(self)
 
     def read(self, now: float | None = None) -> list[tuple[float, Attributes]]:
         """One ratio for each cache that was asked for something in the window."""
@@ -150,11 +153,11 @@ class HitRatio:
         return found
 
     def renew_locks(self) -> None:
-        """In a forked child, where another thread may have held the lock."""
-        self._lock = threading.Lock()
+        """In a forked child."""
+        self._lock = threading.RLock()
 
-    def _counts(self) -> dict[tuple[str, str], tuple[int, int]]:
-        counts: dict[tuple[str, str], tuple[int, int]] = {}
+    def _counts(self) -> Counts:
+        counts: Counts = {}
         for (target, (cache, kind)), count in self._requests.items():
             hits, misses = counts.get((target.system, cache), (0, 0))
             hits += count if kind == names.HIT else 0
@@ -162,26 +165,24 @@ class HitRatio:
             counts[target.system, cache] = (hits, misses)
         return counts
 
-    def _remember(
-        self, now: float, counts: dict[tuple[str, str], tuple[int, int]]
-    ) -> Mapping[tuple[str, str], tuple[int, int]]:
-        """The counts at the window's start; the start of the process is zero."""
-        history = self._history
-        while len(history) > 1 and history[1][0] <= now - self._window:
+    def _remember(self, now: float, counts: Counts) -> Counts:
+        """The earlier counts that are nearest to the start of the window."""
+        history, start = self._history, now - self.window
+        while len(history) > 1 and abs(history[1][0] - start) <= abs(history[0][0] - start):
             history.popleft()
-        base = history[0][1] if history and history[0][0] <= now - self._window else {}
+        base = history[0][1]
         # However often readers collect, a sixtieth of the window is fine enough.
-        if not history or now - history[-1][0] >= self._window / 60:
+        if now - history[-1][0] >= self.window / 60 or len(history) == 1:
             history.append((now, counts))
         return base
 
 
 def of(provider: object) -> Tallies:
     """The tallies of this provider: the same ones whenever it is instrumented again."""
-    with _registry_lock:
-        found = _registry.get(provider) or _made_through_proxy(provider)
+    with _registry.lock:
+        found = _registry.tallies.get(provider) or _made_through_proxy(provider)
         if found is None:
-            found = _registry[provider] = Tallies()
+            found = _registry.tallies[provider] = Tallies()
         found.silent = False
         return found
 
@@ -191,19 +192,22 @@ def _made_through_proxy(provider: object) -> Tallies | None:
 
     Until then the API hands out a proxy, which passes its instruments on to the provider set.
     """
-    for known, counts in _registry.items():
+    for known, counts in _registry.tallies.items():
         if getattr(known, "_real_meter_provider", None) is provider:
             return counts
     return None
 
 
-def _after_fork(living: Iterable[Tallies | HitRatio]) -> None:
-    for counts in living:
-        counts.renew_locks()
+class _Registry:
+    """The tallies of every provider, for as long as it lives."""
+
+    def __init__(self) -> None:
+        self.tallies: weakref.WeakKeyDictionary[object, Tallies] = weakref.WeakKeyDictionary()
+        self.renew_locks()
+        renew_after_fork(self)
+
+    def renew_locks(self) -> None:
+        self.lock = threading.RLock()
 
 
-_living: weakref.WeakSet[Tallies | HitRatio] = weakref.WeakSet()
-_registry: weakref.WeakKeyDictionary[object, Tallies] = weakref.WeakKeyDictionary()
-_registry_lock = threading.Lock()
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=lambda: _after_fork(list(_living)))
+_registry = _Registry()

@@ -125,7 +125,7 @@ def test_a_forked_child_has_an_instance_of_its_own_and_all_is_flushed(
     collector.wait_for(lambda seen: len(seen.spans()) >= 2)
     collector.stop()
     spans = {span.name: span.resource["service.instance.id"] for span in collector.spans()}
-    points = {point.resource["service.instance.id"] for point in collector.latest("requests")}
+    points = {str(point.resource["service.instance.id"]) for point in collector.latest("requests")}
 
     assert spans.keys() == {"child", "parent"}
     assert spans["child"] != spans["parent"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import gc
 import importlib.util
 import logging
@@ -19,7 +20,6 @@ from opentelemetry import metrics
 from opentelemetry.instrumentation.redis import RedisInstrumentor
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.trace import Span
 
 from otel_redis_cache import RedisCacheInstrumentor, SettingError
@@ -204,12 +204,92 @@ async def test_one_asyncio_client_alone_is_watched(
     assert recording.operations() == ["GET", "MULTI GET"]
 
 
+def test_what_a_watched_client_makes_is_watched_and_left_with_it(
+    client: Any, recording: Recording
+) -> None:
+    RedisCacheInstrumentor.instrument_client(client, **recording.providers)
+    pipe = client.pipeline()
+    single = client.client()
+    twin = copy.copy(client)
+    single.get("user:1")
+    twin.get("user:1")
+    pipe.get("user:1").get("user:2").execute()
+    assert recording.operations() == ["GET", "GET", "MULTI GET"]
+    RedisCacheInstrumentor.uninstrument_client(client)
+    single.get("user:1")
+    twin.get("user:1")
+    pipe.get("user:1").execute()
+    single.close()
+
+    assert len(recording.spans()) == 3
+
+
+def test_a_client_of_its_own_provider_is_not_silenced_by_another(client: Any) -> None:
+    first, second = Recording(), Recording()
+    RedisCacheInstrumentor.instrument_client(client, **first.providers)
+    first.instrument().uninstrument()
+    instrumentor = second.instrument()
+    client.get("user:1")
+    RedisCacheInstrumentor.uninstrument_client(client)
+    instrumentor.uninstrument()
+
+    assert first.lookups() == {("user", "miss"): 1}
+    assert second.lookups() == {}
+
+
+def test_an_unhashable_client_can_be_watched(
+    valkey_server: RedisServer, recording: Recording
+) -> None:
+    class Unhashable(redis.Redis):
+        __hash__ = None  # type: ignore[assignment]
+
+    with Unhashable(host=valkey_server.host, port=valkey_server.port) as client:
+        RedisCacheInstrumentor.instrument_client(client, **recording.providers)
+        client.get("user:1")
+        RedisCacheInstrumentor.uninstrument_client(client)
+
+    assert recording.operations() == ["GET"]
+
+
+def test_an_old_library_beside_a_good_one_does_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    from otel_redis_cache import instrumentor
+
+    def too_old(needs: list[str]) -> object:
+        return "conflict" if needs == ["redis >= 5.0"] else None
+
+    monkeypatch.setattr(instrumentor, "get_dependency_conflicts", too_old)
+
+    assert RedisCacheInstrumentor().instrumentation_dependencies() == ["valkey >= 6.0"]
+
+
+def test_an_empty_transaction_is_a_span_without_text(client: Any, recording: Recording) -> None:
+    recording.instrument(query_text="keys")
+    with client.pipeline() as pipe:
+        pipe.watch("user:1")
+        pipe.multi()
+        assert pipe.execute() == []
+
+    assert recording.operations() == ["WATCH", "MULTI"]
+    assert "db.query.text" not in attributes_of(recording.spans()[1])
+    assert recording.points("otel_redis_cache.errors") == []
+
+
+def test_a_failed_call_has_no_response_for_a_hook(client: Any, recording: Recording) -> None:
+    replies: list[Any] = []
+    recording.instrument(response_hook=lambda _, __, reply: replies.append(reply))
+    client.lpush("user:1", "x")
+    with pytest.raises(redis.ResponseError):
+        client.get("user:1")
+
+    assert replies == [1]
+
+
 def test_a_watched_client_is_not_kept_alive(
     valkey_server: RedisServer, recording: Recording
 ) -> None:
     client = redis.Redis(host=valkey_server.host, port=valkey_server.port)
     RedisCacheInstrumentor.instrument_client(client, **recording.providers)
-    client.get("user:1")
+    client.get("none:1")
     gone = weakref.ref(client)
     client.close()
     del client
@@ -606,9 +686,10 @@ def test_redis_own_durations_are_left_to_it(
 def test_a_resource_without_an_instance_is_said_once(
     client: Any, recording: Recording, caplog: pytest.LogCaptureFixture
 ) -> None:
-    provider = TracerProvider(resource=Resource({"service.name": "shop"}), shutdown_on_exit=False)
-    instrumentor = RedisCacheInstrumentor()
-    instrumentor.instrument(tracer_provider=provider, meter_provider=recording.meter_provider)
+    provider = MeterProvider(resource=Resource({"service.name": "shop"}), shutdown_on_exit=False)
+    RedisCacheInstrumentor().instrument(
+        tracer_provider=recording.tracer_provider, meter_provider=provider
+    )
     client.get("user:1")
     client.get("user:1")
 

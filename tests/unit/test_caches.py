@@ -117,6 +117,7 @@ def test_another_delimiter_separates_parts() -> None:
         ("a.b", ["a.b"], ["axb"]),
         ("a?c", ["abc", "a:c"], ["ac", "abbc"]),
         ("*{id}:x", ["1:x", "a:1:x"], [":x"]),
+        ("shop-{id}:x", ["shop-7:x"], ["shop-:x", "shop-7:y", "shop-7:8:x"]),
         ("{not a name}", ["{not a name}"], ["x"]),
     ],
 )
@@ -131,6 +132,18 @@ def test_a_wildcard_bomb_takes_no_time() -> None:
     named = caches(caches={"bomb": "a*" * 100 + "b"})
     started = time.perf_counter()
     named.name_of("a" * 1_000_000)
+
+    assert time.perf_counter() - started < 0.5
+
+
+@pytest.mark.parametrize(
+    "pattern", ["p:{a}:{b}:{c}:{d}:x", "*{a}:*{b}:*{c}:x", "{a}*{b}*{c}*x", "*?*?*?*?x"]
+)
+@pytest.mark.parametrize("key", ["p-" * 500, "p:" * 500, "aaaa:" * 200, ":" * 1_000])
+def test_no_key_makes_a_rule_slow(pattern: str, key: str) -> None:
+    named = caches(caches={"slow": pattern})
+    started = time.perf_counter()
+    named.name_of(key)
 
     assert time.perf_counter() - started < 0.5
 
@@ -151,6 +164,7 @@ def test_any_key_has_a_name_and_only_words_leave_the_process(key: object) -> Non
         ("alice@example.com:7", "{}:{}"),
         ("sess:abc", "sess:{}"),
         ("acct:7:limit", "acct:{}:limit"),
+        ("alice", "{}"),
     ],
 )
 def test_a_template_shows_no_part_that_may_identify(key: str, template: str) -> None:

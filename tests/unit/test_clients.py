@@ -119,12 +119,19 @@ def test_the_target_is_the_configured_address(
     )
 
 
+def test_a_url_in_the_place_of_a_host_shows_no_password() -> None:
+    client = redis.Redis(host="redis://user:secret@cache.internal")
+
+    assert clients.target_of(client).address == "cache.internal"
+
+
 def test_clients_of_one_address_share_a_target() -> None:
     first, second = redis.Redis(port=7000), redis.Redis(port=7000)
 
-    assert clients.target_of(first) is clients.target_of(second)
+    assert clients.target_of(first) == clients.target_of(second)
+    assert hash(clients.target_of(first)) == hash(clients.target_of(second))
     assert clients.target_of(first.pipeline()) is clients.target_of(first)
-    assert clients.target_of(redis.Redis(port=7001)) is not clients.target_of(first)
+    assert clients.target_of(redis.Redis(port=7001)) != clients.target_of(first)
 
 
 def test_valkey_clients_are_another_system() -> None:

@@ -27,6 +27,18 @@ def test_durations_stay_under_the_bound_with_the_total_exact(recording: Recordin
     assert recording.counts("otel_redis_cache.overflows") == {"series": 1_600}
 
 
+def test_the_bound_holds_for_all_observers_of_a_provider(recording: Recording) -> None:
+    for number in range(20):
+        recorder = recorder_of(recording)
+        for i in range(200):
+            target = Target("redis", f"host{number}-{i}")
+            recorder.record_duration(target, "GET", 1_000, None, None, blocking=False)
+    points = recording.points("db.client.operation.duration")
+
+    assert len(points) <= 1_500
+    assert sum(count for _, count in points) == 4_000
+
+
 def test_a_failure_is_told_by_its_type_and_status(recording: Recording) -> None:
     recorder = recorder_of(recording)
     target = Target("redis", "localhost")

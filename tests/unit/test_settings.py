@@ -90,6 +90,30 @@ def test_a_wrong_keyword_names_field_value_and_what_is_allowed(
     assert FIELDS[field].metadata["allowed"] in message
 
 
+@pytest.mark.parametrize("pattern", ["shop-{a}-{b}", "x:{a}{b}", "{a}?", "user:{id}profile"])
+def test_a_placeholder_takes_the_rest_of_its_part(pattern: str) -> None:
+    with pytest.raises(SettingError, match="allowed behind") as raised:
+        from_keywords({"caches": {"x": pattern}}, {})
+
+    assert repr(pattern) in str(raised.value)
+    from_keywords({"caches": {"x": "user:{id}:profile-*"}, "key_delimiter": ":"}, {})
+
+
+def test_names_that_we_use_ourselves_are_refused() -> None:
+    with pytest.raises(SettingError, match="not the names _default, _other, _mixed"):
+        from_keywords({"caches": "_other=x:*"}, {})
+
+
+def test_rules_in_the_environment_that_do_not_go_together_are_left_out(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    environ = {"OTEL_REDIS_CACHE_CACHES": "x={a}-{b}", "OTEL_REDIS_CACHE_QUERY_TEXT": "off"}
+    settings = from_keywords({}, environ)
+
+    assert (settings.caches, settings.query_text) == ((), "off")
+    assert len(caplog.records) == 1
+
+
 def test_an_unknown_keyword_names_the_known_ones() -> None:
     with pytest.raises(SettingError, match=r"'cache' is no setting; allowed are auto_caches, cac"):
         from_keywords({"cache": "x"}, {})

@@ -76,7 +76,7 @@ def ratio_of(ratio: HitRatio, now: float) -> dict[str, float]:
 
 def test_the_first_ratio_is_from_the_start() -> None:
     counts = Tallies()
-    ratio = HitRatio(counts.requests, 60)
+    ratio = HitRatio(counts.requests, 0)
     counts.requests.add((TARGET, ("user", "hit")), 3)
     counts.requests.add((TARGET, ("user", "miss")), 1)
 
@@ -85,20 +85,42 @@ def test_the_first_ratio_is_from_the_start() -> None:
 
 def test_a_ratio_is_over_the_window_and_absent_without_lookups() -> None:
     counts = Tallies()
-    ratio = HitRatio(counts.requests, 60)
+    ratio = HitRatio(counts.requests, 0)
     counts.requests.add((TARGET, ("user", "hit")), 10)
-    assert ratio_of(ratio, 0) == {"user": 1.0}
+    assert ratio_of(ratio, 15) == {"user": 1.0}
     counts.requests.add((TARGET, ("user", "miss")), 10)
 
     assert ratio_of(ratio, 30) == {"user": 0.5}
-    assert ratio_of(ratio, 60) == {"user": 0.0}
+    assert ratio_of(ratio, 75) == {"user": 0.0}
     assert ratio_of(ratio, 90) == {}
     assert ratio_of(ratio, 500) == {}
 
 
+def test_what_was_long_before_the_first_collection_is_soon_forgotten() -> None:
+    counts = Tallies()
+    ratio = HitRatio(counts.requests, 0)
+    counts.requests.add((TARGET, ("user", "hit")), 1_000_000)
+    assert ratio_of(ratio, 5_000) == {"user": 1.0}
+    counts.requests.add((TARGET, ("user", "miss")), 100)
+
+    assert ratio_of(ratio, 5_015) == {"user": 0.0}
+
+
+def test_a_shorter_window_is_followed_at_once() -> None:
+    counts = Tallies()
+    ratio = counts.ratio
+    ratio.window = 10.0
+    start = ratio._history[0][0]
+    counts.requests.add((TARGET, ("user", "hit")), 1)
+    ratio.read(start + 5)
+    counts.requests.add((TARGET, ("user", "miss")), 1)
+
+    assert ratio_of(ratio, start + 15) == {"user": 0.0}
+
+
 def test_errors_are_in_no_ratio() -> None:
     counts = Tallies()
-    ratio = HitRatio(counts.requests, 60)
+    ratio = HitRatio(counts.requests, 0)
     counts.requests.add((TARGET, ("user", "error")), 10)
     assert ratio_of(ratio, 0) == {}
     counts.requests.add((TARGET, ("user", "hit")), 1)
@@ -108,7 +130,7 @@ def test_errors_are_in_no_ratio() -> None:
 
 def test_targets_of_one_cache_are_one_ratio() -> None:
     counts = Tallies()
-    ratio = HitRatio(counts.requests, 60)
+    ratio = HitRatio(counts.requests, 0)
     counts.requests.add((TARGET, ("user", "hit")), 1)
     counts.requests.add((Target("redis", "other"), ("user", "miss")), 1)
 
@@ -116,7 +138,7 @@ def test_targets_of_one_cache_are_one_ratio() -> None:
 
 
 def test_frequent_collections_leave_a_bounded_history() -> None:
-    ratio = HitRatio(Tallies().requests, 60)
+    ratio = HitRatio(Tallies().requests, 0)
     for i in range(100_000):
         ratio.read(i / 100)
 

@@ -1,0 +1,284 @@
+"""Exceptions that strike at any line, calls inside calls, and what outlives a call."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import signal
+import subprocess
+import sys
+import textwrap
+import weakref
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from unittest.mock import Mock
+
+import pytest
+import redis
+import redis.asyncio
+from opentelemetry.trace import INVALID_SPAN, get_current_span
+
+from otel_redis_cache import RedisCacheInstrumentor, observe
+from otel_redis_cache.recorder import Recorder
+from tests.real.servers import RedisServer
+from tests.recording import Recording
+
+
+@pytest.fixture
+def client(valkey_server: RedisServer) -> Iterator[Any]:
+    valkey_server.flush()
+    with redis.Redis(host=valkey_server.host, port=valkey_server.port) as client:
+        yield client
+
+
+def still_watched(client: Any, recording: Recording) -> bool:
+    spans, lookups = len(recording.spans()), sum(recording.lookups().values())
+    client.get("after:1")
+    return (
+        get_current_span() is INVALID_SPAN
+        and observe._current.get() is None
+        and len(recording.spans()) == spans + 1
+        and sum(recording.lookups().values()) == lookups + 1
+    )
+
+
+@pytest.mark.parametrize("hook", ["request_hook", "response_hook"])
+def test_an_interrupt_inside_a_hook_leaves_no_call_open(
+    client: Any, recording: Recording, hook: str
+) -> None:
+    strikes = [1]
+
+    def interrupted(*_: object) -> None:
+        if strikes and strikes.pop():
+            raise KeyboardInterrupt
+
+    recording.instrument(**{hook: interrupted})
+    with pytest.raises(KeyboardInterrupt):
+        client.get("user:1")
+
+    assert recording.operations() == ["GET"]
+    assert still_watched(client, recording)
+
+
+class JobTimeoutError(Exception):
+    """What a job queue raises out of its signal handler."""
+
+
+@pytest.mark.parametrize("step", ["start", "record_duration", "end", "count"])
+def test_a_time_out_of_the_application_is_never_contained(
+    client: Any, recording: Recording, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    def time_out(*_: object) -> None:
+        raise JobTimeoutError
+
+    recording.instrument()
+    before = signal.signal(signal.SIGUSR1, time_out)
+    step_of_ours = getattr(Recorder, step)
+
+    def strike(*args: Any, **kwargs: Any) -> Any:
+        signal.raise_signal(signal.SIGUSR1)
+        return step_of_ours(*args, **kwargs)
+
+    try:
+        with monkeypatch.context() as patched:
+            patched.setattr(Recorder, step, strike)
+            with pytest.raises(JobTimeoutError):
+                client.get("user:1")
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+
+    assert recording.points("otel_redis_cache.errors") == []
+    assert still_watched(client, recording)
+
+
+def test_a_log_handler_that_raises_does_no_harm(
+    client: Any, recording: Recording, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class RaisingHandler(logging.Handler):
+        def handle(self, record: logging.LogRecord) -> bool:
+            raise RuntimeError("log handler")
+
+    def broken(*_: object) -> None:
+        raise RuntimeError("hook")
+
+    handler = RaisingHandler()
+    logging.getLogger("otel_redis_cache").addHandler(handler)
+    try:
+        recording.instrument(request_hook=broken)
+        assert client.get("user:1") is None
+    finally:
+        logging.getLogger("otel_redis_cache").removeHandler(handler)
+
+    assert recording.counts("otel_redis_cache.errors") == {"request_hook": 1}
+    assert still_watched(client, recording)
+
+
+async def test_asyncio_clients_that_are_dropped_can_be_collected(
+    valkey_server: RedisServer, recording: Recording
+) -> None:
+    recording.instrument()
+    dropped: list[weakref.ref[Any]] = []
+    values: list[weakref.ref[Any]] = []
+
+    class Value(str):
+        __slots__ = ("__weakref__",)
+
+    for i in range(10):
+        client = redis.asyncio.Redis(host=valkey_server.host, port=valkey_server.port)
+        value = Value("x" * 10)
+        await client.set(f"user:{i}", value)
+        dropped.append(weakref.ref(client))
+        values.append(weakref.ref(value))
+        await client.aclose()
+        del client, value
+    gc.collect()
+
+    assert [ref() for ref in dropped if ref() is not None] == []
+    assert [ref() for ref in values if ref() is not None] == []
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+async def test_an_open_connection_keeps_nothing_of_its_first_call(
+    valkey_server: RedisServer, recording: Recording
+) -> None:
+    """asyncio's transports keep the context of the call that made them, as long as they live."""
+    recording.instrument()
+
+    class Value(str):
+        __slots__ = ("__weakref__",)
+
+    async with redis.asyncio.Redis(host=valkey_server.host, port=valkey_server.port) as client:
+        value = Value("x" * 10)
+        await client.set("user:1", value)
+        gone = weakref.ref(value)
+        del value
+        gc.collect()
+        assert gone() is None
+        await client.get("user:1")
+
+
+def test_a_client_that_answers_to_any_attribute_works(
+    valkey_server: RedisServer, recording: Recording
+) -> None:
+    class Dynamic(redis.Redis):
+        def __getattr__(self, name: str) -> Any:
+            raise KeyError(name)
+
+    recording.instrument()
+    with Dynamic(host=valkey_server.host, port=valkey_server.port) as client:
+        client.connection = None  # of which redis-py asks before it has one
+        assert client.get("none:1") is None
+
+    assert recording.operations() == ["GET"]
+
+
+def test_a_script_runs_on_a_mock(client: Any, recording: Recording) -> None:
+    recording.instrument()
+    script = client.register_script("return 1")
+    mock = Mock()
+    mock.evalsha.return_value = 5
+
+    assert script(client=mock) == 5
+
+
+def test_another_module_of_the_name_of_a_client_can_be_imported(tmp_path: Path) -> None:
+    package = tmp_path / "valkey"
+    package.mkdir()
+    (package / "__init__.py").write_text("")
+    (package / "client.py").write_text("Valkey = None\nanswer = 42\n")
+    program = """
+    import sys
+    sys.path.insert(0, sys.argv[1])
+    from tests.recording import Recording
+    Recording().instrument()
+    import valkey.client
+    assert valkey.client.answer == 42
+    """
+    subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(program), str(tmp_path)], check=True, timeout=60
+    )
+
+
+SIGNAL_LOAD = """
+import random, signal, sys
+import redis
+from tests.recording import Recording
+
+recording = Recording()
+recording.instrument(metrics="cache", traces=False)
+client, other = (redis.Redis.from_url(sys.argv[1]) for _ in range(2))
+handled = 0
+
+def handler(*_):
+    global handled
+    handled += 1
+    other.get("signal:1")
+    if handled < 1_000:
+        signal.setitimer(signal.ITIMER_REAL, random.uniform(0.0001, 0.0005))
+
+other.ping()
+signal.signal(signal.SIGALRM, handler)
+signal.setitimer(signal.ITIMER_REAL, 0.001)
+while handled < 1_000:
+    client.get("user:1")
+"""
+
+
+def test_a_signal_handler_that_uses_redis_does_not_deadlock(valkey_server: RedisServer) -> None:
+    subprocess.run([sys.executable, "-c", SIGNAL_LOAD, valkey_server.url], check=True, timeout=60)
+
+
+def test_a_call_inside_a_response_callback_is_a_call_of_its_own(
+    client: Any, valkey_server: RedisServer, recording: Recording
+) -> None:
+    with redis.Redis(host=valkey_server.host, port=valkey_server.port) as other:
+
+        def ask_another(response: Any, **_: Any) -> Any:
+            return other.get("inner:1") or response
+
+        client.set_response_callback("GET", ask_another)
+        recording.instrument()
+        client.get("outer:1")
+
+    assert recording.lookups() == {("inner", "miss"): 1, ("outer", "miss"): 1}
+    assert recording.operations() == ["GET", "GET"]
+
+
+def test_a_hook_that_uses_redis_is_not_observed_itself(
+    client: Any, valkey_server: RedisServer, recording: Recording
+) -> None:
+    with redis.Redis(host=valkey_server.host, port=valkey_server.port) as other:
+
+        def use_redis(*_: object) -> None:
+            other.incr("hooks")
+            client.incr("hooks")
+
+        recording.instrument(request_hook=use_redis, response_hook=use_redis)
+        client.get("user:1")
+
+    assert recording.operations() == ["GET"]
+    assert recording.points("otel_redis_cache.errors") == []
+    RedisCacheInstrumentor().uninstrument()
+    assert client.get("hooks") == b"4"
+
+
+async def test_a_task_destroyed_with_its_loop_is_no_fault_of_ours(
+    client: Any, recording: Recording
+) -> None:
+    recording.instrument()
+    call = observe.Call(_observer(), client, ("GET", "user:1"), {})
+
+    async def enter() -> None:
+        call.__enter__()
+
+    await asyncio.create_task(enter())
+    call.__exit__(None, None, None)
+
+    assert recording.points("otel_redis_cache.errors") == []
+
+
+def _observer() -> Any:
+    return RedisCacheInstrumentor._seams.observer
