@@ -202,35 +202,6 @@ def test_another_module_of_the_name_of_a_client_can_be_imported(tmp_path: Path) 
     )
 
 
-SIGNAL_LOAD = """
-import random, signal, sys
-import redis
-from tests.recording import Recording
-
-recording = Recording()
-recording.instrument(metrics="cache", traces=False)
-client, other = (redis.Redis.from_url(sys.argv[1]) for _ in range(2))
-handled = 0
-
-def handler(*_):
-    global handled
-    handled += 1
-    other.get("signal:1")
-    if handled < 1_000:
-        signal.setitimer(signal.ITIMER_REAL, random.uniform(0.0001, 0.0005))
-
-other.ping()
-signal.signal(signal.SIGALRM, handler)
-signal.setitimer(signal.ITIMER_REAL, 0.001)
-while handled < 1_000:
-    client.get("user:1")
-"""
-
-
-def test_a_signal_handler_that_uses_redis_does_not_deadlock(valkey_server: RedisServer) -> None:
-    subprocess.run([sys.executable, "-c", SIGNAL_LOAD, valkey_server.url], check=True, timeout=60)
-
-
 def test_a_call_inside_a_response_callback_is_a_call_of_its_own(
     client: Any, valkey_server: RedisServer, recording: Recording
 ) -> None:

@@ -166,3 +166,20 @@ def test_every_tally_is_bounded(bound: str) -> None:
         tally.add((TARGET, (f"cache{i}", "x", "y")))
 
     assert len(tally.items()) <= 1_500
+
+
+def test_a_bump_inside_a_bump_does_not_deadlock() -> None:
+    """As a signal handler makes it, at any line of the same thread."""
+    tally: Tally[object] = Tally()
+
+    class Key:
+        def __hash__(self) -> int:
+            tally.add("inner")
+            return 1
+
+    thread = threading.Thread(target=tally.add, args=(Key(),), daemon=True)
+    thread.start()
+    thread.join(5)
+
+    assert not thread.is_alive()
+    assert dict(tally.items())["inner"] >= 1
