@@ -214,6 +214,8 @@ class Observer:
         self._makes_spans = settings.traces
         self._records_durations = "operations" in settings.metrics
         self._counts_caches = not settings.metrics.isdisjoint({"cache", "ratio"})
+        self._always_judges = self._counts_caches or settings.duration_by_cache
+        self._is_choosy = bool(settings.include_commands or settings.exclude_commands)
         self._is_idle = not settings.traces and not settings.metrics
         self._is_off = False
         self._has_looked = False
@@ -326,7 +328,7 @@ class Observer:
     @harmless("start")
     def _start(self, call: Call) -> None:
         call.started_unix = time.time_ns()
-        if not self._makes_spans or not self._wants_span(call):
+        if not self._makes_spans or (self._is_choosy and not self._wants_span(call)):
             return
         if not get_current_span().get_span_context().is_valid:
             if self._settings.require_parent_span:
@@ -350,8 +352,6 @@ class Observer:
 
     def _wants_span(self, call: Call) -> bool:
         include, exclude = self._settings.include_commands, self._settings.exclude_commands
-        if not include and not exclude:
-            return True
         sent = {command.rule.name for command in call.commands}
         return (not include or not sent.isdisjoint(include)) and not (exclude and sent <= exclude)
 
@@ -396,7 +396,7 @@ class Observer:
         if error is not None and not clients.watch_failed(error):
             call.failure = clients.failure_of(error)
             call.failed_index = clients.failed_index(error)
-        if not self._needs_outcome(call):
+        if not self._always_judges and not self._shows_outcome(call):
             return
         replies = self._replies(call, error)
         if replies is None:
@@ -422,9 +422,7 @@ class Observer:
                     expires=index in expiring,
                 )
 
-    def _needs_outcome(self, call: Call) -> bool:
-        if self._counts_caches or self._settings.duration_by_cache:
-            return True
+    def _shows_outcome(self, call: Call) -> bool:
         return call.deferred or (call.span is not None and call.span.is_recording())
 
     def _replies(self, call: Call, error: BaseException | None) -> Sequence[Any] | None:

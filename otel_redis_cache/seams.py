@@ -23,6 +23,8 @@ from otel_redis_cache.observe import Call, Observer, see_replies
 Method = Callable[..., Any]
 Make = Callable[["Seams", Method], Method]
 
+LIBRARIES = {"redis": "Redis", "valkey": "Valkey"}
+
 MARK = "_otel_redis_cache_mark"
 """The attribute of a client that has an observer of its own, and of all that it makes."""
 
@@ -46,126 +48,6 @@ def mark_of(instance: Any) -> Mark | None:
     return mark
 
 
-def _command(seams: Seams, original: Method) -> Method:
-    @functools.wraps(original)
-    def execute_command(self: Any, *args: Any, **options: Any) -> Any:
-        observer = seams.observer_of(self)
-        call = None if observer is None else observer.open(self, args, options)
-        if call is None:
-            return original(self, *args, **options)
-        with call:
-            call.reply = original(self, *args, **options)
-        return call.reply
-
-    return execute_command
-
-
-def _async_command(seams: Seams, original: Method) -> Method:
-    @functools.wraps(original)
-    async def execute_command(self: Any, *args: Any, **options: Any) -> Any:
-        observer = seams.observer_of(self)
-        call = None if observer is None else observer.open(self, args, options)
-        if call is None:
-            return await original(self, *args, **options)
-        with call:
-            call.reply = await original(self, *args, **options)
-        return call.reply
-
-    return execute_command
-
-
-def _batch(seams: Seams, original: Method) -> Method:
-    @functools.wraps(original)
-    def execute(self: Any, *args: Any, **kwargs: Any) -> Any:
-        observer = seams.observer_of(self)
-        call = None if observer is None else observer.open_batch(self, kwargs)
-        if call is None:
-            return original(self, *args, **kwargs)
-        with call:
-            call.reply = original(self, *args, **kwargs)
-        return call.reply
-
-    return execute
-
-
-def _async_batch(seams: Seams, original: Method) -> Method:
-    @functools.wraps(original)
-    async def execute(self: Any, *args: Any, **kwargs: Any) -> Any:
-        observer = seams.observer_of(self)
-        call = None if observer is None else observer.open_batch(self, kwargs)
-        if call is None:
-            return await original(self, *args, **kwargs)
-        with call:
-            call.reply = await original(self, *args, **kwargs)
-        return call.reply
-
-    return execute
-
-
-def _raise_first_error(_: Seams, original: Method) -> Method:
-    """Where a batch is about to raise about one reply, all of its replies are still at hand."""
-
-    @functools.wraps(original)
-    def raise_first_error(self: Any, commands: Any, response: Any) -> Any:
-        see_replies(response)
-        return original(self, commands, response)
-
-    return raise_first_error
-
-
-def _script(seams: Seams, original: Method) -> Method:
-    """A script that the server does not know is loaded and run again: one call of the caller's."""
-
-    @functools.wraps(original)
-    def __call__(self: Any, *args: Any, **kwargs: Any) -> Any:  # noqa: N807
-        call = seams.open_script(self, args, kwargs)
-        if call is None:
-            return original(self, *args, **kwargs)
-        with call:
-            call.reply = original(self, *args, **kwargs)
-        return call.reply
-
-    return __call__
-
-
-def _async_script(seams: Seams, original: Method) -> Method:
-    @functools.wraps(original)
-    async def __call__(self: Any, *args: Any, **kwargs: Any) -> Any:  # noqa: N807
-        call = seams.open_script(self, args, kwargs)
-        if call is None:
-            return await original(self, *args, **kwargs)
-        with call:
-            call.reply = await original(self, *args, **kwargs)
-        return call.reply
-
-    return __call__
-
-
-def _inherit(_: Seams, original: Method) -> Method:
-    """What a client makes is observed as the client is."""
-
-    @functools.wraps(original)
-    def make(self: Any, *args: Any, **kwargs: Any) -> Any:
-        made = original(self, *args, **kwargs)
-        if (mark := mark_of(self)) is not None:
-            setattr(made, MARK, mark)
-        return made
-
-    return make
-
-
-_CLIENT: tuple[tuple[str, Make, Make], ...] = (
-    ("execute_command", _command, _async_command),
-    ("pipeline", _inherit, _inherit),
-    ("client", _inherit, _inherit),
-)
-_PIPELINE: tuple[tuple[str, Make, Make], ...] = (
-    ("execute", _batch, _async_batch),
-    ("immediate_execute_command", _command, _async_command),
-    ("raise_first_error", _raise_first_error, _raise_first_error),
-)
-
-
 class Row(NamedTuple):
     """One method to wrap."""
 
@@ -173,19 +55,6 @@ class Row(NamedTuple):
     owner: str
     method: str
     make: Make
-
-
-def rows(library: str, client: str) -> Iterator[Row]:
-    """The methods of a library whose client class has this name."""
-    for module, is_async in ((f"{library}.client", False), (f"{library}.asyncio.client", True)):
-        for owner, methods in ((client, _CLIENT), ("Pipeline", _PIPELINE)):
-            for method, make, make_async in methods:
-                yield Row(module, owner, method, make_async if is_async else make)
-    yield Row(f"{library}.commands.core", "Script", "__call__", _script)
-    yield Row(f"{library}.commands.core", "AsyncScript", "__call__", _async_script)
-
-
-LIBRARIES = {"redis": "Redis", "valkey": "Valkey"}
 
 
 @dataclass(frozen=True)
@@ -265,6 +134,20 @@ class Seams:
         mark = mark_of(client)
         return self.observer if mark is None else mark.observer or self.observer
 
+    def open_command(
+        self, client: Any, args: Sequence[Any], options: Mapping[str, Any]
+    ) -> Call | None:
+        """A call for one command."""
+        observer = self.observer_of(client)
+        return None if observer is None else observer.open(client, args, options)
+
+    def open_batch(
+        self, pipeline: Any, _: Sequence[Any], options: Mapping[str, Any]
+    ) -> Call | None:
+        """A call for what a pipeline has queued."""
+        observer = self.observer_of(pipeline)
+        return None if observer is None else observer.open_batch(pipeline, options)
+
     def open_script(
         self, script: Any, args: Sequence[Any], kwargs: Mapping[str, Any]
     ) -> Call | None:
@@ -319,3 +202,94 @@ class Seams:
             if seam.owner.__dict__.get(seam.method) is seam.wrapper:
                 setattr(seam.owner, seam.method, seam.original)
                 del self._wrapped[key]
+
+
+Open = Callable[[Seams, Any, Sequence[Any], Mapping[str, Any]], Call | None]
+
+
+def _observed(open_call: Open) -> Make:
+    """Wrap a method whose every call is a call of the application."""
+
+    def make(seams: Seams, original: Method) -> Method:
+        @functools.wraps(original)
+        def observed(self: Any, *args: Any, **kwargs: Any) -> Any:
+            call = open_call(seams, self, args, kwargs)
+            if call is None:
+                return original(self, *args, **kwargs)
+            with call:
+                call.reply = original(self, *args, **kwargs)
+            return call.reply
+
+        return observed
+
+    return make
+
+
+def _observed_async(open_call: Open) -> Make:
+    """The same with one ``await``: what surrounds the real call is synchronous in both worlds."""
+
+    def make(seams: Seams, original: Method) -> Method:
+        @functools.wraps(original)
+        async def observed(self: Any, *args: Any, **kwargs: Any) -> Any:
+            call = open_call(seams, self, args, kwargs)
+            if call is None:
+                return await original(self, *args, **kwargs)
+            with call:
+                call.reply = await original(self, *args, **kwargs)
+            return call.reply
+
+        return observed
+
+    return make
+
+
+def _raise_first_error(_: Seams, original: Method) -> Method:
+    """Where a batch is about to raise about one reply, all of its replies are still at hand."""
+
+    @functools.wraps(original)
+    def raise_first_error(self: Any, commands: Any, response: Any) -> Any:
+        see_replies(response)
+        return original(self, commands, response)
+
+    return raise_first_error
+
+
+def _inherit(_: Seams, original: Method) -> Method:
+    """What a client makes is observed as the client is."""
+
+    @functools.wraps(original)
+    def make(self: Any, *args: Any, **kwargs: Any) -> Any:
+        made = original(self, *args, **kwargs)
+        if (mark := mark_of(self)) is not None:
+            setattr(made, MARK, mark)
+        return made
+
+    return make
+
+
+_CLIENT: tuple[tuple[str, Make, Make], ...] = (
+    ("execute_command", _observed(Seams.open_command), _observed_async(Seams.open_command)),
+    ("pipeline", _inherit, _inherit),
+    ("client", _inherit, _inherit),
+)
+_PIPELINE: tuple[tuple[str, Make, Make], ...] = (
+    ("execute", _observed(Seams.open_batch), _observed_async(Seams.open_batch)),
+    (
+        "immediate_execute_command",
+        _observed(Seams.open_command),
+        _observed_async(Seams.open_command),
+    ),
+    ("raise_first_error", _raise_first_error, _raise_first_error),
+)
+
+
+def rows(library: str, client: str) -> Iterator[Row]:
+    """The methods of a library whose client class has this name."""
+    for module, is_async in ((f"{library}.client", False), (f"{library}.asyncio.client", True)):
+        for owner, methods in ((client, _CLIENT), ("Pipeline", _PIPELINE)):
+            for method, make, make_async in methods:
+                yield Row(module, owner, method, make_async if is_async else make)
+    yield Row(f"{library}.commands.core", "Script", "__call__", _observed(Seams.open_script))
+    yield Row(
+        f"{library}.commands.core", "AsyncScript", "__call__", _observed_async(Seams.open_script)
+    )

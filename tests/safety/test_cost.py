@@ -115,7 +115,7 @@ def test_a_get_enters_few_functions_of_ours(client: Any, recording: Recording) -
 BUDGET = 75  # 7 of them so that an interrupt, at any line, leaves no call open
 
 
-def test_without_an_observer_a_call_enters_three_functions_of_ours(
+def test_without_an_observer_a_call_enters_few_functions_of_ours(
     client: Any, recording: Recording
 ) -> None:
     other = redis.Redis()
@@ -125,7 +125,7 @@ def test_without_an_observer_a_call_enters_three_functions_of_ours(
     seen = calls_during(lambda: client.get("user:1"))
     instrumentor.uninstrument_client(other)
 
-    assert entered(seen, "otel_redis_cache.") <= 3
+    assert entered(seen, "otel_redis_cache.") <= 4
 
 
 def test_a_pipeline_of_a_hundred_thousand_commands_has_a_bounded_text(
