@@ -37,8 +37,9 @@ format: .venv/.installed-dev ## Format the code and repair what ruff can repair
 collector: ## Find or build a real OpenTelemetry Collector and print its path
 	@collector-config/build-collector
 
-golden: .venv/.installed-dev ## Write the golden snapshots anew; read the diff before committing
-	$(bin)/python -m pytest tests/golden --inline-snapshot=create,fix $(ARGS)
+golden: .venv/.installed-dev ## Write golden snapshots and generated pages anew; read the diff before committing
+	-$(bin)/python -m pytest tests/golden --inline-snapshot=create,fix $(ARGS)
+	$(bin)/python docs/generate.py
 
 constraints: .venv/.installed-dev ## Pin the newest versions of everything in constraints.txt (needs uv)
 	uv pip compile --universal --python-version 3.10 --no-annotate --no-header --no-emit-index-url \

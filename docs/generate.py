@@ -97,7 +97,22 @@ def telemetry() -> str:
             if metric.buckets
         ),
         "## Attributes of spans",
-        "\n".join(f"- `{attribute}`" for attribute in conventions.SPAN_ATTRIBUTES),
+        "\n".join(
+            _table(
+                ("Attribute", "When, and what"),
+                ((f"`{name}`", when) for name, when in conventions.SPAN_ATTRIBUTES.items()),
+            )
+        ),
+        "## Spans",
+        "One CLIENT span for each call as the application made it, named after its operation, "
+        "retries and repairs included; one for each pipeline or transaction. None for what a "
+        "client does by itself, nor for an empty poll of a blocking command without a parent span, "
+        "nor for an empty pipeline. Status is ERROR on failure, without a description; a nil, a "
+        "lost optimistic lock and a script that is loaded again are no failures.",
+        "## Where this differs from the semantic conventions",
+        "\n".join(f"- {deviation}" for deviation in conventions.DEVIATIONS),
+        "Names that the conventions mark as Development: `redis` of `db.system.name`. All `cache.*` "
+        "and `redis.*` names are ours; there is no convention for caches yet.",
     )
 
 
