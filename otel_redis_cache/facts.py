@@ -176,3 +176,8 @@ class Outcome:
         """(cache, reason) -> entries."""
         self.removals: dict[tuple[str, str, str], int] = {}
         """(cache, reason, effect) -> requests."""
+
+    @property
+    def only_cache(self) -> str | None:
+        """The cache that all keys of a call are in."""
+        return next(iter(self.caches)) if len(self.caches) == 1 else None

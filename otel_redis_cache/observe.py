@@ -22,11 +22,12 @@ from opentelemetry.trace import Span, get_current_span, set_span_in_context
 
 from otel_redis_cache import clients, outcomes
 from otel_redis_cache import conventions as names
-from otel_redis_cache.caches import Caches, hash_key, key_text
-from otel_redis_cache.commands import MAX_TEXT, Commands, operation_of
+from otel_redis_cache.caches import Caches
+from otel_redis_cache.commands import Commands, operation_of
+from otel_redis_cache.descriptions import Descriptions, failed_attributes
 from otel_redis_cache.facts import Command, Failure, Outcome, Target
 from otel_redis_cache.operands import word
-from otel_redis_cache.recorder import AttributeValue, Recorder
+from otel_redis_cache.recorder import Recorder
 from otel_redis_cache.settings import Settings
 from otel_redis_cache.signals import raised_by_handler
 
@@ -35,9 +36,6 @@ RequestHook = Callable[[Span, Any, Sequence[Any], Mapping[str, Any]], None]
 
 ResponseHook = Callable[[Span, Any, Any], None]
 """``response_hook(span, instance, response)``."""
-
-MAX_KEYS = 10
-"""Keys that the opt-in ``cache.key`` shows."""
 
 UNKNOWN_TARGET = Target(names.REDIS)
 
@@ -211,6 +209,7 @@ class Observer:
         self._commands = Commands(settings.extra_commands)
         counts = recorder.tallies
         self._caches = Caches(settings, counts.automatic_names, counts.overflow_of_names)
+        self._descriptions = Descriptions(settings, self._commands, self._caches)
         self._makes_spans = settings.traces
         self._records_durations = "operations" in settings.metrics
         self._counts_caches = not settings.metrics.isdisjoint({"cache", "ratio"})
@@ -340,7 +339,8 @@ class Observer:
         self._start_span(call)
 
     def _start_span(self, call: Call, start_time: int | None = None) -> None:
-        call.span = self.recorder.start(call.operation, self._start_attributes(call), start_time)
+        described = self._descriptions.at_start(call.target, call.operation, call.commands)
+        call.span = self.recorder.start(call.operation, described, start_time)
         call.started = call.started or time.perf_counter_ns()
         call.token = context_api.attach(set_span_in_context(call.span))
         if self._request_hook is not None and call.span.is_recording():
@@ -354,21 +354,6 @@ class Observer:
         include, exclude = self._settings.include_commands, self._settings.exclude_commands
         sent = {command.rule.name for command in call.commands}
         return (not include or not sent.isdisjoint(include)) and not (exclude and sent <= exclude)
-
-    def _start_attributes(self, call: Call) -> dict[str, AttributeValue]:
-        attributes: dict[str, AttributeValue] = {
-            **call.target.attributes,
-            names.DB_OPERATION_NAME: call.operation,
-        }
-        if len(call.commands) == 1:
-            command = call.commands[0]
-            if self._settings.query_text == "sanitized":
-                attributes[names.DB_QUERY_TEXT] = self._commands.text_of(command)
-            if command.rule.procedure and command.operands:
-                attributes[names.DB_STORED_PROCEDURE_NAME] = key_text(command.operands[0])[:64]
-        elif call.commands:
-            attributes[names.DB_OPERATION_BATCH_SIZE] = len(call.commands)
-        return attributes
 
     # After the call.
 
@@ -457,54 +442,12 @@ class Observer:
     def _describe_end(self, call: Call, span: Span) -> None:
         if not span.is_recording():
             return
-        attributes = outcome_attributes(call.outcome)
-        if call.failure is not None:
-            attributes[names.ERROR_TYPE] = call.failure.type
-            if call.failure.status is not None:
-                attributes[names.DB_RESPONSE_STATUS_CODE] = call.failure.status
+        attributes = self._descriptions.at_end(call.outcome, call.failure, call.commands)
         if call.script_loads:
             attributes[names.SCRIPT_LOADS] = call.script_loads
         if len(call.commands) > 1:
-            attributes |= self._batch_attributes(call)
-        if self._settings.query_text == "keys" and call.commands:
-            attributes[names.DB_QUERY_TEXT] = self._text_with_keys(call.commands)
-        elif self._settings.query_text == "sanitized" and len(call.commands) > 1:
-            attributes[names.DB_QUERY_TEXT] = joined(call.commands, self._commands.text_of)
-        if self._settings.key_attribute != "none" and (keys := self._shown_keys(call.commands)):
-            attributes[names.CACHE_KEY] = keys
+            attributes |= failed_attributes(failed_commands(call), call.commands)
         self.recorder.finish(span, attributes, call.failure)
-
-    def _batch_attributes(self, call: Call) -> dict[str, AttributeValue]:
-        replies = call.replies if call.replies is not None else replies_of(call.reply)
-        failed: list[int] = []
-        if replies is not None:
-            failed = [i for i, reply in enumerate(replies) if isinstance(reply, BaseException)]
-        elif call.failed_index is not None:
-            # Refused while it was queued, so that the server ran no command of the transaction.
-            failed = [call.failed_index, *[-1] * (len(call.commands) - 1)]
-        if not failed or failed[0] >= len(call.commands):
-            return {}
-        return {
-            names.BATCH_FAILED_COUNT: len(failed),
-            names.BATCH_FAILED_INDEX: failed[0],
-            names.BATCH_FAILED_OPERATION: call.commands[failed[0]].rule.name,
-        }
-
-    def _text_with_keys(self, commands: Sequence[Command]) -> str:
-        return joined(commands, lambda c: self._commands.text_with_keys(c, key_text))
-
-    def _shown_keys(self, commands: Sequence[Command]) -> list[str]:
-        show: dict[str, Callable[[object], str]] = {
-            "template": self._caches.template_of,
-            "hash": lambda key: hash_key(key, self._settings.key_secret or ""),
-            "full": lambda key: key_text(key)[:256],
-        }
-        shown: list[str] = []
-        for command in commands:
-            shown += map(show[self._settings.key_attribute], command.keys[:MAX_KEYS])
-            if len(shown) >= MAX_KEYS:
-                break
-        return shown[:MAX_KEYS]
 
     @harmless("response_hook")
     def _ask_response_hook(self, hook: ResponseHook, call: Call, span: Span) -> None:
@@ -515,7 +458,7 @@ class Observer:
     def _record_duration(self, call: Call) -> None:
         cache = None
         if self._settings.duration_by_cache and not call.blocks:
-            cache = only_cache(call.outcome)
+            cache = call.outcome.only_cache
         self.recorder.record_duration(
             call.target,
             call.metric_operation,
@@ -548,41 +491,13 @@ def replies_of(reply: object) -> list[Any] | None:
     return [*cast("list[object]", reply)] if isinstance(reply, list) else None
 
 
-def only_cache(outcome: Outcome) -> str | None:
-    """The cache that all keys of a call are in."""
-    return next(iter(outcome.caches)) if len(outcome.caches) == 1 else None
-
-
-def outcome_attributes(outcome: Outcome) -> dict[str, AttributeValue]:
-    """What a span says of hits, misses and removals."""
-    attributes: dict[str, AttributeValue] = {}
-    if (cache := only_cache(outcome)) is not None:
-        attributes[names.CACHE_NAME] = cache
-    if outcome.total == 1:
-        if outcome.hits or outcome.misses:
-            attributes[names.CACHE_HIT] = bool(outcome.hits)
-    elif outcome.total:
-        attributes[names.CACHE_HITS] = outcome.hits
-        attributes[names.CACHE_MISSES] = outcome.misses
-    if outcome.removed:
-        attributes[names.INVALIDATION_REMOVED] = sum(outcome.removed.values())
-        attributes[names.INVALIDATION_REASON] = next(iter(outcome.removed))[1]
-    return attributes
-
-
-def joined(commands: Sequence[Command], text_of: Callable[[Command], str]) -> str:
-    """The text of a batch: one where all are the same, else joined, at most so much of it."""
-    first = text_of(commands[0])
-    texts = [first]
-    size = len(first)
-    for position, command in enumerate(commands[1:], start=1):
-        text = text_of(command)
-        if len(texts) == 1 and text != first:
-            texts = [first] * min(position, MAX_TEXT)
-            size = len(texts) * (len(first) + 2)
-        if len(texts) > 1 or text != first:
-            texts.append(text)
-            size += len(text) + 2
-            if size > MAX_TEXT:
-                break
-    return "; ".join(texts)[:MAX_TEXT]
+def failed_commands(call: Call) -> list[int]:
+    """The commands of a batch that failed, by index."""
+    replies = call.replies if call.replies is not None else replies_of(call.reply)
+    if replies is not None:
+        return [i for i, reply in enumerate(replies) if isinstance(reply, BaseException)]
+    if call.failed_index is None:
+        return []
+    # Refused while it was queued, so that the server ran no command of the transaction.
+    others = [i for i in range(len(call.commands)) if i != call.failed_index]
+    return [call.failed_index, *others]

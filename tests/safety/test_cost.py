@@ -96,9 +96,9 @@ def test_an_unsampled_call_builds_no_text_and_no_attributes_of_its_outcome(
     client.pipeline().get("user:1").set("user:1", "x").execute()
     instrumentor.uninstrument()
 
-    assert entered(seen, "otel_redis_cache.observe.outcome_attributes") == 0
+    assert entered(seen, "otel_redis_cache.descriptions.outcome_attributes") == 0
     assert entered(seen, "otel_redis_cache.commands.text_with_keys") == 0
-    assert entered(seen, "otel_redis_cache.observe.joined") == 0
+    assert entered(seen, "otel_redis_cache.descriptions.joined") == 0
     assert seen["opentelemetry.sdk.trace.set_attributes"] == 0
     assert texts == before  # the text of GET is one that was kept; the batch has none
     assert built == ["GET"]

@@ -11,7 +11,15 @@ import pytest
 from opentelemetry import context as context_api
 from opentelemetry.sdk.trace import TracerProvider
 
-from otel_redis_cache import RedisCacheInstrumentor, caches, clients, commands, observe, outcomes
+from otel_redis_cache import (
+    RedisCacheInstrumentor,
+    caches,
+    clients,
+    commands,
+    descriptions,
+    observe,
+    outcomes,
+)
 from otel_redis_cache import conventions as names
 from otel_redis_cache.recorder import Recorder
 from otel_redis_cache.tallies import Tallies
@@ -51,7 +59,7 @@ STEPS: dict[str, tuple[object, str, str]] = {
     "condemn": (outcomes, "condemn", "outcome"),
     "names": (caches.Caches, "name_of", "outcome"),
     "tallies": (Tallies, "take", "count"),
-    "attributes": (observe, "outcome_attributes", "attributes"),
+    "attributes": (descriptions, "outcome_attributes", "attributes"),
     "status": (Recorder, "finish", "attributes"),
     "duration": (Recorder, "record_duration", "duration"),
     "detach": (context_api, "detach", "finish"),

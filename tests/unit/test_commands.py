@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from otel_redis_cache.caches import key_text
 from otel_redis_cache.commands import MAX_TEXT, Commands, operation_of
-from otel_redis_cache.observe import joined
+from otel_redis_cache.descriptions import joined
 
 
 @pytest.mark.parametrize(

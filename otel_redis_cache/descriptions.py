@@ -1,0 +1,126 @@
+"""What a span says of a call: at its start for samplers, at its end of what came of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from otel_redis_cache import conventions as names
+from otel_redis_cache.caches import Caches, hash_key, key_text
+from otel_redis_cache.commands import MAX_TEXT, Commands
+from otel_redis_cache.facts import Command, Failure, Outcome, Target
+from otel_redis_cache.recorder import AttributeValue
+from otel_redis_cache.settings import Settings
+
+MAX_KEYS = 10
+"""Keys that the opt-in ``cache.key`` shows."""
+
+
+class Descriptions:
+    """Writes calls down as attributes of spans."""
+
+    def __init__(self, settings: Settings, commands: Commands, caches: Caches) -> None:
+        """``commands`` write texts, ``caches`` write templates of keys."""
+        self._commands = commands
+        self._query_text = settings.query_text
+        shows: dict[str, Callable[[object], str]] = {
+            "template": caches.template_of,
+            "hash": lambda key: hash_key(key, settings.key_secret or ""),
+            "full": lambda key: key_text(key)[:256],
+        }
+        self._show_key = shows.get(settings.key_attribute)
+
+    def at_start(
+        self, target: Target, operation: str, commands: Sequence[Command]
+    ) -> dict[str, AttributeValue]:
+        """All that is known before the call, without building a text that was not kept."""
+        attributes: dict[str, AttributeValue] = {
+            **target.attributes,
+            names.DB_OPERATION_NAME: operation,
+        }
+        if len(commands) == 1:
+            command = commands[0]
+            if self._query_text == "sanitized":
+                attributes[names.DB_QUERY_TEXT] = self._commands.text_of(command)
+            if command.rule.procedure and command.operands:
+                attributes[names.DB_STORED_PROCEDURE_NAME] = key_text(command.operands[0])[:64]
+        elif commands:
+            attributes[names.DB_OPERATION_BATCH_SIZE] = len(commands)
+        return attributes
+
+    def at_end(
+        self, outcome: Outcome, failure: Failure | None, commands: Sequence[Command]
+    ) -> dict[str, AttributeValue]:
+        """What came of the call, and the texts that are only built for a span that is recording."""
+        attributes = outcome_attributes(outcome)
+        if failure is not None:
+            attributes[names.ERROR_TYPE] = failure.type
+            if failure.status is not None:
+                attributes[names.DB_RESPONSE_STATUS_CODE] = failure.status
+        if self._query_text == "keys" and commands:
+            attributes[names.DB_QUERY_TEXT] = joined(commands, self._text_with_keys)
+        elif self._query_text == "sanitized" and len(commands) > 1:
+            attributes[names.DB_QUERY_TEXT] = joined(commands, self._commands.text_of)
+        if self._show_key is not None and (keys := shown_keys(commands, self._show_key)):
+            attributes[names.CACHE_KEY] = keys
+        return attributes
+
+    def _text_with_keys(self, command: Command) -> str:
+        return self._commands.text_with_keys(command, key_text)
+
+
+def outcome_attributes(outcome: Outcome) -> dict[str, AttributeValue]:
+    """Hits, misses and removals."""
+    attributes: dict[str, AttributeValue] = {}
+    if (cache := outcome.only_cache) is not None:
+        attributes[names.CACHE_NAME] = cache
+    if outcome.total == 1:
+        if outcome.hits or outcome.misses:
+            attributes[names.CACHE_HIT] = bool(outcome.hits)
+    elif outcome.total:
+        attributes[names.CACHE_HITS] = outcome.hits
+        attributes[names.CACHE_MISSES] = outcome.misses
+    if outcome.removed:
+        attributes[names.INVALIDATION_REMOVED] = sum(outcome.removed.values())
+        attributes[names.INVALIDATION_REASON] = next(iter(outcome.removed))[1]
+    return attributes
+
+
+def failed_attributes(
+    failed: Sequence[int], commands: Sequence[Command]
+) -> dict[str, AttributeValue]:
+    """Which commands of a batch failed, by index."""
+    if not failed or failed[0] >= len(commands):
+        return {}
+    return {
+        names.BATCH_FAILED_COUNT: len(failed),
+        names.BATCH_FAILED_INDEX: failed[0],
+        names.BATCH_FAILED_OPERATION: commands[failed[0]].rule.name,
+    }
+
+
+def shown_keys(commands: Sequence[Command], show: Callable[[object], str]) -> list[str]:
+    """The first keys of a call, as they may be shown."""
+    shown: list[str] = []
+    for command in commands:
+        shown += map(show, command.keys[:MAX_KEYS])
+        if len(shown) >= MAX_KEYS:
+            break
+    return shown[:MAX_KEYS]
+
+
+def joined(commands: Sequence[Command], text_of: Callable[[Command], str]) -> str:
+    """The text of a batch: one where all are the same, else joined, at most so much of it."""
+    first = text_of(commands[0])
+    texts = [first]
+    size = len(first)
+    for position, command in enumerate(commands[1:], start=1):
+        text = text_of(command)
+        if len(texts) == 1 and text != first:
+            texts = [first] * min(position, MAX_TEXT)
+            size = len(texts) * (len(first) + 2)
+        if len(texts) > 1 or text != first:
+            texts.append(text)
+            size += len(text) + 2
+            if size > MAX_TEXT:
+                break
+    return "; ".join(texts)[:MAX_TEXT]
