@@ -16,7 +16,7 @@ from otel_redis_cache.conventions import DEFAULT_CACHE, OTHER_CACHE
 from otel_redis_cache.forks import renew_after_fork
 from otel_redis_cache.settings import PLACEHOLDER, Settings
 
-MAX_KEY_TEXT = 1_024
+MAX_KEY_TEXT = 256
 """Characters of a key that are looked at; what stands behind them never decides its name."""
 
 MAX_REMEMBERED = 1_024
@@ -151,7 +151,7 @@ def hash_key(key: object, secret: str) -> str:
 
 
 def compile_pattern(pattern: str, delimiter: str) -> Callable[[str], object]:
-    """A matcher for one rule, which no key can make slow.
+    """A matcher for one rule, which takes at most the square of the characters looked at.
 
     Each piece of text after a ``*`` is matched once, at the first place where it fits, as
     :func:`fnmatch.translate` does it: a look-ahead that is captured is not tried again. Inside a

@@ -77,6 +77,7 @@ DELETE, EXPIRE, FLUSH, RENAME, OVERWRITE = "delete", "expire", "flush", "rename"
 REMOVED, NONE, PARTIAL, UNKNOWN = "removed", "none", "partial", "unknown"
 STEPS = (
     "open",
+    "conflict",
     "describe",
     "target",
     "start",

@@ -11,7 +11,7 @@ import functools
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from contextvars import ContextVar, Token
+from contextvars import ContextVar
 from types import TracebackType
 from typing import Any, Concatenate, ParamSpec, TypeVar, cast
 
@@ -94,6 +94,7 @@ class Call:
         "args",
         "blocks",
         "commands",
+        "context_before",
         "deferred",
         "elapsed",
         "failed_index",
@@ -113,7 +114,6 @@ class Call:
         "started",
         "started_unix",
         "target",
-        "token",
         "transaction",
     )
 
@@ -130,6 +130,7 @@ class Call:
         """``args`` are the command's arguments, or the commands of a batch."""
         self.observer = observer
         self.scope = Scope(self)
+        self._outer: Scope | None = None
         self.instance = instance
         self.args = args
         self.kwargs = kwargs
@@ -139,14 +140,14 @@ class Call:
         self.operation = self.metric_operation = names.OTHER_OPERATION
         self.target = UNKNOWN_TARGET
         self.span: Span | None = None
-        self.token: Token[Context] | None = None
+        self.context_before: Context | None = None
         self.blocks = False
         """Whether the server makes this call wait for data; inside a transaction nothing waits."""
         self.deferred = False
         """Whether only the reply can tell if there will be a span."""
         self.reply: Any = None
         self.replies: Sequence[Any] | None = None
-        """Each command's reply, where the client raised about one of them."""
+        """Each command's reply, also where the client raised about one of them."""
         self.failure: Failure | None = None
         self.failed_index: int | None = None
         """The command that a batch failed at, where the client names one without its replies."""
@@ -158,12 +159,9 @@ class Call:
 
     def __enter__(self) -> None:
         """The call begins."""
-        self._outer: Token[Scope | None] = _current.set(self.scope)
-        try:
-            self.observer.begin(self)
-        except BaseException:  # of the application: a time-out, Ctrl-C
-            self.close()
-            raise
+        self._outer = _current.get()
+        _current.set(self.scope)
+        self.observer.begin(self)
         self.scope.is_busy = False
 
     def __exit__(
@@ -175,20 +173,20 @@ class Call:
         """The call has its reply, or fails; the exception goes on as it came."""
         self.elapsed = time.perf_counter_ns() - self.started
         self.scope.is_busy = True
-        try:
-            self.observer.end(self, error)
-        finally:
-            self.close()
+        self.observer.end(self, error)
 
     def close(self) -> None:
-        """Leave nothing behind: no span, and no call in the context."""
+        """Leave nothing behind: no span, and no call in the context.
+
+        Asks what is there and needs no token, so that it is right wherever an interrupt struck, and
+        in the other context where a task that is destroyed ends.
+        """
+        self.scope.call = None
         try:
             self.observer.end_span(self)
         finally:
-            self.scope.call = None
-            # A task that is destroyed ends in another context, which has no call to forget.
-            with suppress(ValueError):
-                _current.reset(self._outer)
+            if _current.get() is self.scope:
+                _current.set(self._outer)
 
 
 class Observer:
@@ -265,16 +263,19 @@ class Observer:
             self._look_around(client)
         return not self._is_off
 
+    @harmless("conflict")
     def _look_around(self, client: object) -> None:
         """At the first command, see whether another instrumentation makes the same telemetry.
 
         Threads whose first commands meet all look, come to the same verdict and follow it; the
         flag is set last, so that none goes on without it.
         """
-        if self._settings.on_conflict != "both":
-            self._make_way(client)
-        self.recorder.look_at_resource()
-        self._has_looked = True
+        try:
+            if self._settings.on_conflict != "both":
+                self._make_way(client)
+            self.recorder.look_at_resource()
+        finally:
+            self._has_looked = True
 
     def _make_way(self, client: object) -> None:
         spans = clients.other_span_maker(client) if self._settings.traces else None
@@ -342,7 +343,8 @@ class Observer:
         described = self._descriptions.at_start(call.target, call.operation, call.commands)
         call.span = self.recorder.start(call.operation, described, start_time)
         call.started = call.started or time.perf_counter_ns()
-        call.token = context_api.attach(set_span_in_context(call.span))
+        call.context_before = context_api.get_current()
+        context_api.attach(set_span_in_context(call.span))
         if self._request_hook is not None and call.span.is_recording():
             self._ask_request_hook(self._request_hook, call, call.span)
 
@@ -373,8 +375,10 @@ class Observer:
 
     def end_span(self, call: Call) -> None:
         """Back to the span that was current before; the call's own ends, whatever happened."""
-        self._leave_span(call)
-        self._end_span(call)
+        try:
+            self._leave_span(call)
+        finally:
+            self._end_span(call)
 
     @harmless("outcome")
     def _judge(self, call: Call, error: BaseException | None) -> None:
@@ -383,7 +387,7 @@ class Observer:
             call.failed_index = clients.failed_index(error)
         if not self._always_judges and not self._shows_outcome(call):
             return
-        replies = self._replies(call, error)
+        call.replies = replies = self._replies(call, error)
         if replies is None:
             if error is not None and not clients.refused(error):
                 for command in call.commands:
@@ -470,13 +474,15 @@ class Observer:
 
     @harmless("finish")
     def _leave_span(self, call: Call) -> None:
-        if call.token is not None:
-            context_api.detach(call.token)
+        before = call.context_before
+        if before is not None and get_current_span() is call.span:
+            context_api.attach(before)
 
     @harmless("finish")
     def _end_span(self, call: Call) -> None:
-        if call.span is not None:
-            self.recorder.end(call.span, call.elapsed)
+        span, call.span = call.span, None
+        if span is not None:
+            self.recorder.end(span, call.elapsed)
 
 
 def see_replies(replies: object) -> None:
@@ -493,9 +499,8 @@ def replies_of(reply: object) -> list[Any] | None:
 
 def failed_commands(call: Call) -> list[int]:
     """The commands of a batch that failed, by index."""
-    replies = call.replies if call.replies is not None else replies_of(call.reply)
-    if replies is not None:
-        return [i for i, reply in enumerate(replies) if isinstance(reply, BaseException)]
+    if call.replies is not None:
+        return [i for i, reply in enumerate(call.replies) if isinstance(reply, BaseException)]
     if call.failed_index is None:
         return []
     # Refused while it was queued, so that the server ran no command of the transaction.

@@ -7,6 +7,7 @@ one that somebody else wrapped in turn can stay where it is and falls silent.
 from __future__ import annotations
 
 import functools
+import importlib
 import sys
 import threading
 import weakref
@@ -35,7 +36,7 @@ _NOTHING: dict[str, Any] = {}
 class Mark:
     """Shared by a client, its pipelines and its copies, so that all are left at once."""
 
-    __slots__ = ("observer",)
+    __slots__ = ("__weakref__", "observer")
 
     def __init__(self, observer: Observer | None) -> None:
         """``observer``: None once the client was left."""
@@ -85,8 +86,8 @@ class Seams:
         self._wrapped: dict[tuple[type, str], Seam] = {}
         self._awaited: set[str] = set()
         """Modules that are wrapped when they are imported."""
-        self._marked: weakref.WeakValueDictionary[int, Any] = weakref.WeakValueDictionary()
-        """Clients that have an observer of their own, by identity."""
+        self._marks: weakref.WeakSet[Mark] = weakref.WeakSet()
+        """Of clients that have an observer of their own; they live as long as their holders."""
         self.renew_locks()
         renew_after_fork(self)
 
@@ -96,9 +97,8 @@ class Seams:
 
     def attach(self, observer: Observer) -> None:
         """Watch every client."""
-        with self._lock:
-            self.observer = observer
-            self._wrap()
+        self.observer = observer
+        self._wrap()
 
     def detach(self) -> None:
         """Put everything back, but for clients that have an observer of their own."""
@@ -110,9 +110,10 @@ class Seams:
         """Watch one client, and the pipelines that it makes from now on."""
         with self._lock:
             self.detach_from(client)
-            setattr(client, MARK, Mark(observer))
-            self._marked[id(client)] = client
-            self._wrap()
+            mark = Mark(observer)
+            setattr(client, MARK, mark)
+            self._marks.add(mark)
+        self._wrap()
 
     def detach_from(self, client: Any) -> None:
         """Leave one client as it was; without an observer of its own it is no error."""
@@ -120,13 +121,12 @@ class Seams:
             if (mark := mark_of(client)) is not None:
                 mark.observer = None
                 delattr(client, MARK)
-            self._marked.pop(id(client), None)
+                self._marks.discard(mark)
             self._unwrap_if_unused()
 
     def observers(self) -> list[Observer]:
         """All that watch something."""
-        marks = [mark_of(client) for client in list(self._marked.values())]
-        found = [self.observer, *(mark.observer for mark in marks if mark is not None)]
+        found = [self.observer, *(mark.observer for mark in list(self._marks))]
         return [observer for observer in found if observer is not None]
 
     def observer_of(self, client: Any) -> Observer | None:
@@ -162,13 +162,20 @@ class Seams:
 
     def _wrap(self) -> None:
         """Wrap what is imported now, and the rest when the application imports it."""
-        for library, client in LIBRARIES.items():
-            for name in dict.fromkeys(row.module for row in rows(library, client)):
-                if (module := sys.modules.get(name)) is not None:
-                    self._wrap_module(module)
-                elif name not in self._awaited:
-                    self._awaited.add(name)
-                    register_post_import_hook(self._wrap_later, name)
+        # Without the lock, which an import in another thread may be waiting for.
+        modules = [module for name in MODULES if (module := self._imported(name)) is not None]
+        with self._lock:
+            for module in modules:
+                self._wrap_module(module)
+
+    def _imported(self, name: str) -> ModuleType | None:
+        """A module that is imported, once it is ready; else it is awaited."""
+        if name in sys.modules:
+            return importlib.import_module(name)
+        if name not in self._awaited:
+            self._awaited.add(name)
+            register_post_import_hook(self._wrap_later, name)
+        return None
 
     def _wrap_later(self, module: ModuleType) -> None:
         with self._lock:
@@ -193,7 +200,7 @@ class Seams:
 
     @property
     def _is_used(self) -> bool:
-        return self.observer is not None or len(self._marked) > 0
+        return self.observer is not None or len(self._marks) > 0
 
     def _unwrap_if_unused(self) -> None:
         if self._is_used:
@@ -216,9 +223,12 @@ def _observed(open_call: Open) -> Make:
             call = open_call(seams, self, args, kwargs)
             if call is None:
                 return original(self, *args, **kwargs)
-            with call:
-                call.reply = original(self, *args, **kwargs)
-            return call.reply
+            try:
+                with call:
+                    call.reply = original(self, *args, **kwargs)
+                return call.reply
+            finally:  # whatever was interrupted, the beginning and the end too
+                call.close()
 
         return observed
 
@@ -234,9 +244,12 @@ def _observed_async(open_call: Open) -> Make:
             call = open_call(seams, self, args, kwargs)
             if call is None:
                 return await original(self, *args, **kwargs)
-            with call:
-                call.reply = await original(self, *args, **kwargs)
-            return call.reply
+            try:
+                with call:
+                    call.reply = await original(self, *args, **kwargs)
+                return call.reply
+            finally:
+                call.close()
 
         return observed
 
@@ -293,3 +306,10 @@ def rows(library: str, client: str) -> Iterator[Row]:
     yield Row(
         f"{library}.commands.core", "AsyncScript", "__call__", _observed_async(Seams.open_script)
     )
+
+
+MODULES = tuple(
+    dict.fromkeys(
+        row.module for library, client in LIBRARIES.items() for row in rows(library, client)
+    )
+)

@@ -23,10 +23,10 @@ PLACEHOLDER = re.compile(r"\{[A-Za-z_][A-Za-z0-9_]*\}|\*+|\?")
 class SettingError(ValueError):
     """A setting has a value that is not allowed; names the field, the value and what is allowed."""
 
-    def __init__(self, field_name: str, message: str) -> None:
-        """``field_name``: which setting it is about."""
+    def __init__(self, message: str, *fields: str) -> None:
+        """``fields``: the settings it is about, first the one to leave out."""
         super().__init__(message)
-        self.field_name = field_name
+        self.fields = fields
 
 
 Rules = tuple[tuple[str, str], ...]
@@ -235,7 +235,7 @@ class Settings:
         """Hold the rules between two fields."""
         if self.key_attribute == "hash" and not self.key_secret:
             message = "key_attribute is 'hash', which needs key_secret: a text that is kept secret"
-            raise SettingError("key_attribute", message)
+            raise SettingError(message, "key_attribute", "key_secret")
         for _, pattern in self.caches:
             for found in PLACEHOLDER.finditer(pattern):
                 behind = pattern[found.end() :]
@@ -244,7 +244,7 @@ class Settings:
                         f"caches has the pattern {pattern!r}; allowed behind {found.group()}: "
                         f"the delimiter {self.key_delimiter!r}, * or nothing"
                     )
-                    raise SettingError("caches", message)
+                    raise SettingError(message, "caches", "key_delimiter")
 
     @property
     def names_automatically(self) -> bool:
@@ -291,7 +291,7 @@ def _is_allowed(name: str, value: object) -> bool:
 def _known(name: str) -> None:
     if name not in FIELDS:
         message = f"{name!r} is no setting; allowed are {', '.join(sorted(FIELDS))}"
-        raise SettingError(name, message)
+        raise SettingError(message, name)
 
 
 def from_keywords(given: Mapping[str, object], environ: Mapping[str, str]) -> Settings:
@@ -319,10 +319,13 @@ def _consistent(values: dict[str, Any], source: str, never: Container[str] = ())
     try:
         return Settings(**values)
     except SettingError as error:
-        if error.field_name in never:
+        culprit = next(
+            (name for name in error.fields if name in values and name not in never), None
+        )
+        if culprit is None:
             raise
-        logger.warning("%s: %s; using the default", source, error)
-        others = {name: value for name, value in values.items() if name != error.field_name}
+        logger.warning("%s: %s; using the default of %s", source, error, culprit)
+        others = {name: value for name, value in values.items() if name != culprit}
         return _consistent(others, source, never)
 
 
@@ -334,7 +337,7 @@ def parse(name: str, value: object) -> Any:
     except (ValueError, TypeError, KeyError):
         shown = "(not shown)" if name == "key_secret" else repr(value)[:80]
         message = f"{name} is {shown}; allowed: {facts['allowed']}"
-        raise SettingError(name, message) from None
+        raise SettingError(message, name) from None
 
 
 def _from_environment(environ: Mapping[str, str], skip: Mapping[str, object]) -> dict[str, Any]:

@@ -44,7 +44,7 @@ def broken(*_: object, **__: object) -> Any:
 
 STEPS: dict[str, tuple[object, str, str]] = {
     "suppression": (observe, "is_instrumentation_enabled", "open"),
-    "conflicts": (clients, "other_span_maker", "open"),
+    "conflicts": (clients, "other_span_maker", "conflict"),
     "queue": (clients, "queued", "open"),
     "sending": (clients, "sends", "open"),
     "scripts": (clients, "queues", "open"),
@@ -62,7 +62,6 @@ STEPS: dict[str, tuple[object, str, str]] = {
     "attributes": (descriptions, "outcome_attributes", "attributes"),
     "status": (Recorder, "finish", "attributes"),
     "duration": (Recorder, "record_duration", "duration"),
-    "detach": (context_api, "detach", "finish"),
     "end": (Recorder, "end", "finish"),
     "replies": (observe, "replies_of", "replies"),
 }

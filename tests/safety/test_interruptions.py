@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import functools
 import gc
+import itertools
 import logging
 import signal
 import subprocess
@@ -11,7 +14,9 @@ import sys
 import textwrap
 import weakref
 from collections.abc import Iterator
+from contextvars import copy_context
 from pathlib import Path
+from types import FrameType
 from typing import Any
 from unittest.mock import Mock
 
@@ -253,3 +258,97 @@ async def test_a_task_destroyed_with_its_loop_is_no_fault_of_ours(
 
 def _observer() -> Any:
     return RedisCacheInstrumentor._seams.observer
+
+
+class StrikeError(BaseException):
+    """Raised at one chosen line of ours."""
+
+
+def strike_at(number: int, call: Any) -> str | None:
+    """Interrupt one call at its so-maniest line of ours; where that was, None if it has fewer."""
+    lines = 0
+    where: list[str] = []
+
+    def trace(frame: FrameType, event: str, _: object) -> Any:
+        nonlocal lines
+        if not frame.f_globals.get("__name__", "").startswith("otel_redis_cache."):
+            return None
+        if event == "line":
+            lines += 1
+            if lines == number:
+                where.append(frame.f_code.co_name)
+                raise StrikeError
+        return trace
+
+    with contextlib.suppress(StrikeError):
+        sys.settrace(trace)
+        try:
+            call()
+        finally:
+            sys.settrace(None)
+    return where[0] if where else None
+
+
+def test_an_interrupt_at_any_line_leaves_nothing_behind(client: Any, recording: Recording) -> None:
+    """But while the call is closed, which is a dozen lines that nothing can stand behind."""
+    recording.instrument()
+    client.get("user:1")
+    left_open: list[str] = []
+    numbers = itertools.count(1)
+    while copy_context().run(_strike_and_look, next(numbers), client, left_open):
+        pass
+
+    assert next(numbers) > 200
+    assert set(left_open) <= {"observed", "close", "end_span", "guarded", "_leave_span"}
+    assert len(left_open) <= 12
+
+
+def _strike_and_look(number: int, client: Any, left_open: list[str]) -> str | None:
+    where = strike_at(number, lambda: client.get("user:1"))
+    scope = observe._current.get()
+    if (scope is not None and scope.call is not None) or get_current_span() is not INVALID_SPAN:
+        left_open.append(where or "")
+    return where
+
+
+@pytest.mark.parametrize("form", ["function", "method", "partial", "callable", "one-shot"])
+def test_a_time_out_is_known_in_whatever_form_its_handler_has(
+    client: Any, recording: Recording, monkeypatch: pytest.MonkeyPatch, form: str
+) -> None:
+    class Handler:
+        def handle(self, number: int, frame: FrameType | None) -> None:
+            raise JobTimeoutError
+
+        __call__ = handle
+
+    def function(number: int, frame: FrameType | None) -> None:
+        raise JobTimeoutError
+
+    def with_more(_: str, *args: object) -> None:
+        raise JobTimeoutError
+
+    def one_shot(number: int, frame: FrameType | None) -> None:
+        signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+        raise JobTimeoutError
+
+    forms: dict[str, Any] = {
+        "function": function,
+        "method": Handler().handle,
+        "partial": functools.partial(with_more, "x"),
+        "callable": Handler(),
+        "one-shot": one_shot,
+    }
+    recording.instrument()
+    before = signal.signal(signal.SIGUSR1, forms[form])
+    count = Recorder.count
+
+    def strike(*args: Any) -> None:
+        signal.raise_signal(signal.SIGUSR1)
+        count(*args)
+
+    monkeypatch.setattr(Recorder, "count", strike)
+    try:
+        with pytest.raises(JobTimeoutError):
+            client.get("user:1")
+    finally:
+        signal.signal(signal.SIGUSR1, before)

@@ -114,6 +114,16 @@ def test_rules_in_the_environment_that_do_not_go_together_are_left_out(
     assert len(caplog.records) == 1
 
 
+def test_the_environment_gives_way_where_a_keyword_does_not_go_with_it(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    environ = {"OTEL_REDIS_CACHE_KEY_DELIMITER": "/"}
+    settings = from_keywords({"caches": {"p": "user:{id}:profile"}}, environ)
+
+    assert settings.key_delimiter == ":"
+    assert "using the default of key_delimiter" in caplog.text
+
+
 def test_an_unknown_keyword_names_the_known_ones() -> None:
     with pytest.raises(SettingError, match=r"'cache' is no setting; allowed are auto_caches, cac"):
         from_keywords({"cache": "x"}, {})
