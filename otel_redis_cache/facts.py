@@ -89,7 +89,7 @@ class Rule(NamedTuple):
     leading: bool = False
     """The words stand before the first other operand only."""
     blocking: Condition | None = None
-    """Which forms wait at the server until there is something to return."""
+    """Which forms wait at the server: for data, or for replicas."""
     sets_ttl: bool = False
     """Gives an existing key a time to live."""
     procedure: bool = False

@@ -64,7 +64,8 @@ def _matched(operands: Operands, value: object) -> bool:
     if value is None:
         return False
     # A path that starts with $ gives all that it matches, so nothing is an empty array.
-    return not (word(operands[-1])[:1] == "$" and value in _NO_MATCH)
+    path = word(operands[-1]) if operands else ""
+    return not (path.startswith("$") and value in _NO_MATCH)
 
 
 def _json_matched(operands: Operands, reply: Reply) -> Sequence[bool]:
