@@ -16,7 +16,7 @@ _MADE = "<!-- Made by docs/generate.py; do not edit. -->"
 
 def commands() -> str:
     """What each command means to a cache."""
-    ruled = [rule for rule in command_table.rows() if rule.family in command_table.FAMILIES]
+    ruled = [rule for rules in command_table.FAMILIES.values() for rule in rules]
     unverified = sorted(rule.name for rule in ruled if rule.name in command_table.UNVERIFIED)
     sections = [
         "\n".join([f"## {_title(family)}", "", *_table(_COLUMNS, map(_command_row, rules))])
@@ -38,8 +38,9 @@ def commands() -> str:
         "`kept`. A command that *waits* has its duration in `redis.client.blocked.duration`.",
         *sections,
         "## Other commands",
-        "Metrics may carry the names of these commands, and spans and durations are made of them "
-        "as of any command; their replies are not read.",
+        f"Metrics may carry the names of these {len(command_table.rows()) - len(ruled)} commands, "
+        "and spans and durations are made of them as of any command; neither their operands nor "
+        "their replies are read.",
         "\n".join(named),
     )
 
@@ -54,7 +55,7 @@ def _command_row(rule: Rule) -> tuple[str, ...]:
         rule.read.meaning if rule.read else "",
         f"{rule.removal.reason}: {rule.removal.meaning}" if rule.removal else "",
         rule.write.meaning if rule.write else "",
-        "yes" if rule.blocking else "",
+        _first_line(rule.blocking.__doc__).lower() if rule.blocking else "",
         "*unverified*" if rule.name in command_table.UNVERIFIED else "yes",
     )
 

@@ -17,6 +17,9 @@ Reply = object
 Positions = Callable[[Operands], Sequence[int]]
 """Which operands are keys."""
 
+Condition = Callable[[Operands], bool]
+"""Whether this form of a command is meant."""
+
 
 class Read(NamedTuple):
     """How a command asks for entries, and what its reply says about each."""
@@ -85,8 +88,8 @@ class Rule(NamedTuple):
     words_from: int = 0
     leading: bool = False
     """The words stand before the first other operand only."""
-    blocking: bool = False
-    """Waits at the server until there is something to return."""
+    blocking: Condition | None = None
+    """Which forms wait at the server: for data, or for replicas."""
     sets_ttl: bool = False
     """Gives an existing key a time to live."""
     procedure: bool = False
@@ -108,6 +111,12 @@ class Command(NamedTuple):
     def keys(self) -> Operands:
         """The operands that are keys; fewer than meant where the command is malformed."""
         return self.at(self.rule.positions)
+
+    @property
+    def blocks(self) -> bool:
+        """Whether the server may keep the client waiting."""
+        blocking = self.rule.blocking
+        return blocking is not None and blocking(self.operands)
 
     def at(self, positions: Positions) -> Operands:
         """The operands at these positions that exist."""

@@ -59,6 +59,28 @@ def _as_many(operands: Operands, reply: Reply) -> Sequence[bool]:
     return [True] * present + [False] * (asked - present)
 
 
+def _matched(operands: Operands, value: object) -> bool:
+    """Whether there is something at the path, which is the last operand."""
+    if value is None:
+        return False
+    # A path that starts with $ gives all that it matches, so nothing is an empty array.
+    path = word(operands[-1]) if operands else ""
+    return not (path.startswith("$") and value in _NO_MATCH)
+
+
+def _json_matched(operands: Operands, reply: Reply) -> Sequence[bool]:
+    return [_matched(operands, reply)]
+
+
+def _each_json_matched(operands: Operands, reply: Reply) -> Sequence[bool]:
+    return [_matched(operands, element) for element in elements(reply)]
+
+
+def _all_but_last(operands: Operands) -> int:
+    return max(len(operands) - 1, 0)
+
+
+_NO_MATCH: Sequence[object] = (b"[]", "[]", [])
 _FOUND: Sequence[bool] = (True,)
 _MISSING: Sequence[bool] = (False,)
 
@@ -69,6 +91,15 @@ EACH_FIELD = Read(_operands_from(1), _each_not_nil, meaning="each field or membe
 NAMED_FIELDS = Read(_asked_fields, _each_not_nil, meaning="each field; nil is a miss")
 RANDOM_MEMBER = Read(
     _one_without_count, _not_nil, meaning="1 without a count, none with one; nil is a miss"
+)
+
+# Without a path redis-py's json().get() makes nil of a document that is null: a miss too.
+JSON_VALUE = Read(one, _json_matched, meaning="1; nil, or no match of a `$` path, is a miss")
+EACH_JSON_VALUE = Read(
+    _all_but_last,
+    _each_json_matched,
+    each_key=True,
+    meaning="each key; nil, or no match of a `$` path, is a miss",
 )
 
 PROBE_VALUE = Read(one, _not_nil, probe=True, meaning="probe, 1; nil is a miss")

@@ -316,7 +316,7 @@ class Observer:
         describe = self._commands.describe
         sent = call.args if call.is_batch else (call.args,)
         call.commands = [describe(args) for args in sent]
-        call.blocks = not call.transaction and any(c.rule.blocking for c in call.commands)
+        call.blocks = not call.transaction and any(c.blocks for c in call.commands)
         call.operation, call.metric_operation = operation_of(
             call.commands, transaction=call.transaction
         )
@@ -439,7 +439,8 @@ class Observer:
 
     @harmless("start")
     def _start_late(self, call: Call, error: BaseException | None) -> None:
-        if error is not None or call.reply:
+        # A count is an answer, even 0: WAIT has waited for replicas, not for data.
+        if error is not None or call.reply or isinstance(call.reply, int):
             self._start_span(call, call.started_unix)
 
     @harmless("attributes")

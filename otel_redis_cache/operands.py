@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence, Sized
+from collections.abc import Callable, Iterable, Sequence, Sized
 from typing import cast
 
 from otel_redis_cache.facts import Operands, Reply
@@ -123,12 +123,29 @@ def fields(operands: Operands) -> Operands:
     return ()
 
 
-def sort_destination(operands: Operands) -> Sequence[int]:
-    """The key after STORE."""
-    for position in range(1, len(operands) - 1):
-        if word(operands[position]) == "STORE":
-            return (position + 1,)
-    return ()
+def destination_after(start: int) -> Callable[[Operands], Sequence[int]]:
+    """The key after STORE or STOREDIST, where options stand from this operand on."""
+
+    def positions(operands: Operands) -> Sequence[int]:
+        """The key after STORE."""
+        for position in range(start, len(operands) - 1):
+            if word(operands[position]) in _STORES:
+                return (position + 1,)
+        return ()
+
+    return positions
+
+
+_STORES = frozenset({"STORE", "STOREDIST"})
+
+
+def around_streams(operands: Operands) -> tuple[Operands, int]:
+    """``XREAD``'s and ``XREADGROUP``'s options, and where the keys start, behind STREAMS."""
+    start = 3 if operands and word(operands[0]) == "GROUP" else 0
+    for position in range(start, len(operands)):
+        if word(operands[position]) == "STREAMS":
+            return operands[start:position], position + 1
+    return operands[start:], len(operands)
 
 
 def one(_: Operands) -> int:

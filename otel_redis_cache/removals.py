@@ -143,6 +143,10 @@ def _stored_nothing(_: Operands, reply: Reply) -> int:
     return 1 if isinstance(reply, int) and count_of(reply) == 0 else 0
 
 
+def _documents_dropped(operands: Operands, _: float) -> int:
+    return 1 if any(word(operand) == "DD" for operand in operands[1:]) else 0
+
+
 KEYS_DELETED = Removal(
     _distinct_keys, _replied_count, each_key=True, meaning="distinct keys; the reply counts them"
 )
@@ -152,6 +156,13 @@ FIELDS_DELETED = Removal(
     _distinct_hdel_fields, _replied_count, meaning="distinct fields; the reply counts them"
 )
 FIELDS_TAKEN = Removal(_distinct_fields, _replied_values, meaning="distinct fields; nil is none")
+JSON_DELETED = Removal(
+    _one_entry, _replied_count, meaning="1 or, by a path, each match; the reply counts them"
+)
+FLUSHED = Removal(_one_entry, _truthy, names.FLUSH, tells=False, meaning="effect unknown")
+DOCUMENTS_DROPPED = Removal(
+    _documents_dropped, _truthy, tells=False, meaning="with DD: effect unknown"
+)
 RENAMED = Removal(_one_entry, _truthy, names.RENAME, tells=False, meaning="effect unknown")
 MIGRATED = Removal(
     _moved_away, _moved, each_key=True, tells=False, meaning="without COPY: effect unknown"

@@ -10,12 +10,14 @@ from otel_redis_cache.operands import (
     TTL_OPTIONS,
     after_pairs,
     count_of,
+    destination_after,
+    elements,
     number,
     one,
     options,
     set_accepted,
-    sort_destination,
     two,
+    word,
 )
 
 
@@ -25,6 +27,11 @@ def _first(_: Operands) -> Sequence[int]:
 
 def _second(_: Operands) -> Sequence[int]:
     return (1,)
+
+
+def _bits_written(operands: Operands) -> Sequence[int]:
+    """The key, if a subcommand of BITFIELD writes."""
+    return (0,) if any(word(operand) in {"SET", "INCRBY"} for operand in operands[1:]) else ()
 
 
 def _if_moved(_: Operands, reply: Reply) -> bool | None:
@@ -83,8 +90,26 @@ def _stored_if_not_empty(_: Operands, reply: Reply) -> bool | None:
     return True if count_of(reply) else None
 
 
-def _stored_by_sort(operands: Operands, reply: Reply) -> bool | None:
+def _stored_if_counted(operands: Operands, reply: Reply) -> bool | None:
     return _stored_if_not_empty(operands, reply) if isinstance(reply, int) else None
+
+
+def _stored_if_any_element(_: Operands, reply: Reply) -> bool:
+    return any(element is not None for element in elements(reply))
+
+
+def _stored_if_matched(operands: Operands, reply: Reply) -> bool | None:
+    if _stored_if_any_element(operands, reply):
+        return True
+    return None if isinstance(reply, list) or reply in _NOTHING_MATCHED else True
+
+
+def _stored_if_none_failed(_: Operands, reply: Reply) -> bool | None:
+    failed = any(isinstance(element, BaseException) for element in elements(reply))
+    return None if failed else True
+
+
+_NOTHING_MATCHED: Sequence[object] = (None, b"[]", "[]", b"[null]", "[null]")
 
 
 SET = Write(
@@ -119,10 +144,31 @@ FIELDS_SET_WITH_TTL = Write(
 )
 PAIRS_SET = Write(ttl_option(after_pairs), _stored_if_true, meaning="by its options; refused at 0")
 
+STORED_TO_SECOND = STORED_TO_FIRST._replace(
+    positions=_second, meaning="the second operand: none, where the result is not empty"
+)
 
-SORTED = Write(
-    _no_ttl,
-    _stored_by_sort,
-    sort_destination,
-    meaning="the key after STORE: none, where the result is not empty",
+
+def stored_if_asked(start: int) -> Write:
+    """``SORT key ... STORE destination``, where options stand from this operand on."""
+    return Write(
+        _no_ttl,
+        _stored_if_counted,
+        destination_after(start),
+        meaning="the key after STORE: none, where the result is not empty",
+    )
+
+
+UPDATED_FIRST = Write(_kept_ttl, _stored_always, _first, meaning="the first key: kept")
+UPDATED_BITS = Write(
+    _kept_ttl,
+    _stored_if_any_element,
+    _bits_written,
+    meaning="kept, with SET or INCRBY",
+)
+UPDATED_AT_PATH = Write(
+    _kept_ttl, _stored_if_matched, meaning="kept, where something matches the path"
+)
+SAMPLES_ADDED = Write(
+    _kept_ttl, _stored_if_none_failed, meaning="each key: kept, where no sample is refused"
 )

@@ -1,181 +1,38 @@
-"""What every command of the table means to a cache, as data to hold against real servers.
-
-A case is a command as an application writes it, and what it must add to our counts. It meets
-servers that hold exactly :data:`DATA`. Keys of ``data:none`` and ``data:new`` are never there.
-"""
+"""What every command of the table means to a cache, as data to hold against real servers."""
 
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
-from typing import Any
 
-from otel_redis_cache.commands import Commands
-from otel_redis_cache.facts import Command
-
-Counts = Counter[tuple[str, ...]]
-"""(metric, cache name, values of its other attributes ...) -> increase."""
-
-DATA = (
-    "SET data:string v",
-    "SET data:number 10",
-    "HSET data:hash f 1 g 2",
-    "SADD data:set a b",
-    "SADD data:ints 1 2",
-    "ZADD data:zset 1 a 2 b",
-    "RPUSH data:list a b c",
-    "RPUSH other:list a",
+from tests.integration import module_cases, other_cases
+from tests.integration.case import (
+    DUMPED,
+    FAR_AHEAD,
+    FAR_AHEAD_MS,
+    LONG_AGO,
+    LONG_AGO_MS,
+    denied,
+    error,
+    fails,
+    helper,
+    hit,
+    in_vain,
+    miss,
+    ok,
+    partly,
+    perhaps,
+    probe,
+    probe_denied,
+    probe_fails,
+    probe_wrong,
+    refused,
+    removed,
+    stored,
+    unremoved,
+    unwritten,
+    wrong,
 )
-
-DUMPED = b"\x00\x01v\n\x00\x91\x08\xce\xb2\x198\x8a\xce"
-"""What Redis 7.0 dumps of the string ``v``; every newer server restores it."""
-
-LONG_AGO = "1000000000"
-LONG_AGO_MS = "1000000000000"
-FAR_AHEAD = "9000000000"
-FAR_AHEAD_MS = "9000000000000"
-
-CACHE = "data"
-"""The cache of every key in the cases."""
-
-_describe = Commands().describe
-
-
-@dataclass(frozen=True)
-class Case:
-    """One command and what it must add to our counts."""
-
-    text: str
-    counts: Counts
-    probes: Counts = field(default_factory=Counter)
-    """What it adds beside that with ``count_probes``."""
-    fails: bool = False
-    refused: bool = False
-    """It fails before it is queued, so that a transaction around it is aborted."""
-    denied: bool = False
-    """It fails because the user may not run it, for nothing else makes this command fail."""
-    setup: tuple[str, ...] = ()
-    only: str = ""
-    """The one kind of server that knows this form."""
-
-    @property
-    def args(self) -> tuple[Any, ...]:
-        return words(self.text)
-
-    @property
-    def command(self) -> Command:
-        return _describe(self.args)
-
-    @property
-    def lookups(self) -> set[str]:
-        """hit, miss, error: what it proves about lookups, probes included."""
-        return {kind for metric, _, kind, *_ in self.counts + self.probes if metric == "requests"}
-
-
-def words(text: str) -> tuple[Any, ...]:
-    return tuple(DUMPED if word == "<dump>" else word for word in text.split())
-
-
-# What a command may add to the counts.
-
-
-def _requests(kind: str, count: int, cache: str) -> Counts:
-    return Counter({("requests", cache, kind): count})
-
-
-def hit(count: int = 1, cache: str = CACHE) -> Counts:
-    return _requests("hit", count, cache)
-
-
-def miss(count: int = 1, cache: str = CACHE) -> Counts:
-    return _requests("miss", count, cache)
-
-
-def error(count: int = 1, cache: str = CACHE) -> Counts:
-    return _requests("error", count, cache)
-
-
-def stored(ttl: str, count: int = 1, cache: str = CACHE) -> Counts:
-    return Counter({("writes", cache, ttl, "stored"): count})
-
-
-def refused(ttl: str, count: int = 1, cache: str = CACHE) -> Counts:
-    return Counter({("writes", cache, ttl, "refused"): count})
-
-
-def unwritten(ttl: str, count: int = 1, cache: str = CACHE) -> Counts:
-    return Counter({("writes", cache, ttl, "error"): count})
-
-
-def _removal(reason: str, effect: str, cache: str, entries: int = 0) -> Counts:
-    counts: Counts = Counter({("invalidation.requests", cache, reason, effect): 1})
-    if entries:
-        counts["invalidations", cache, reason] = entries
-    return counts
-
-
-def removed(count: int = 1, reason: str = "delete", cache: str = CACHE) -> Counts:
-    return _removal(reason, "removed", cache, count)
-
-
-def partly(count: int, reason: str = "delete", cache: str = CACHE) -> Counts:
-    return _removal(reason, "partial", cache, count)
-
-
-def in_vain(reason: str = "delete", cache: str = CACHE) -> Counts:
-    return _removal(reason, "none", cache)
-
-
-def perhaps(reason: str, cache: str = CACHE) -> Counts:
-    return _removal(reason, "unknown", cache)
-
-
-def unremoved(reason: str = "delete", cache: str = CACHE) -> Counts:
-    return _removal(reason, "error", cache)
-
-
-def _sum(counts: tuple[Counts, ...]) -> Counts:
-    return sum(counts, Counter())
-
-
-# How a case ends.
-
-
-def ok(text: str, *counts: Counts, setup: tuple[str, ...] = (), only: str = "") -> Case:
-    return Case(text, _sum(counts), setup=setup, only=only)
-
-
-def fails(text: str, *counts: Counts, setup: tuple[str, ...] = (), only: str = "") -> Case:
-    """The server queues it, and refuses it when it runs."""
-    return Case(text, _sum(counts), fails=True, setup=setup, only=only)
-
-
-def wrong(text: str, *counts: Counts) -> Case:
-    """The server refuses it at once: a wrong number of arguments."""
-    return Case(text, _sum(counts), fails=True, refused=True)
-
-
-def denied(text: str, *counts: Counts) -> Case:
-    """The server refuses it at once: this user may not."""
-    return Case(text, _sum(counts), fails=True, refused=True, denied=True)
-
-
-def probe(text: str, *counts: Counts, setup: tuple[str, ...] = ()) -> Case:
-    return Case(text, Counter(), _sum(counts), setup=setup)
-
-
-def probe_fails(text: str, count: int = 1) -> Case:
-    return Case(text, Counter(), error(count), fails=True)
-
-
-def probe_wrong(text: str, count: int = 1) -> Case:
-    return Case(text, Counter(), error(count), fails=True, refused=True)
-
-
-def probe_denied(text: str, count: int = 1) -> Case:
-    return Case(text, Counter(), error(count), fails=True, refused=True, denied=True)
-
 
 STRING = (
     ok("APPEND data:string x", stored("kept")),
@@ -754,24 +611,6 @@ LIST = (
 )
 
 
-@dataclass(frozen=True)
-class Helper:
-    """A method of redis-py, whose callback may make something else of the reply."""
-
-    method: str
-    args: tuple[Any, ...]
-    options: dict[str, Any]
-    counts: Counts
-    command: str
-
-    def __str__(self) -> str:
-        return f"{self.method}{self.args}{self.options or ''}"
-
-
-def helper(method: str, *args: Any, counts: Counts, command: str = "", **options: Any) -> Helper:
-    return Helper(method, args, options, counts, command or method.upper())
-
-
 _PAST = datetime(2001, 9, 9, tzinfo=timezone.utc)
 _SOON = timedelta(seconds=10)
 
@@ -880,6 +719,7 @@ HELPERS = (
     helper("linsert", "data:list", "BEFORE", "none", "x", counts=refused("kept")),
     helper("blpop", ["data:list"], 1, counts=Counter()),
     helper("brpoplpush", "data:list", "data:new", 1, counts=stored("kept")),
+    *other_cases.HELPERS,
 )
 
 PROBES = (
@@ -910,43 +750,6 @@ CASES = {
     "set": SET,
     "sorted_set": SORTED_SET,
     "list": LIST,
+    **other_cases.CASES,
+    **module_cases.CASES,
 }
-
-FAMILIES = {
-    "string": """
-        APPEND, DECR, DECRBY, DELEX, DELIFEQ, DIGEST, GET, GETDEL, GETEX, GETRANGE,
-        GETSET, INCR, INCRBY, INCRBYFLOAT, INCREX, LCS, MGET, MSET, MSETEX, MSETNX,
-        PSETEX, SET, SETEX, SETNX, SETRANGE, STRLEN, SUBSTR
-    """,
-    "generic": """
-        CLUSTERSCAN, COPY, DEL, DUMP, EXISTS, EXPIRE, EXPIREAT, EXPIRETIME, KEYS,
-        MEMORY USAGE, MIGRATE, MOVE, OBJECT ENCODING, OBJECT FREQ, OBJECT IDLETIME,
-        OBJECT REFCOUNT, PERSIST, PEXPIRE, PEXPIREAT, PEXPIRETIME, PTTL, RANDOMKEY,
-        RENAME, RENAMENX, RESTORE, RESTORE-ASKING, SCAN, SORT, SORT_RO, TOUCH, TTL, TYPE,
-        UNLINK
-    """,
-    "hash": """
-        HDEL, HEXISTS, HEXPIRE, HEXPIREAT, HEXPIRETIME, HGET, HGETALL, HGETDEL, HGETEX,
-        HIMPORT SET, HINCRBY, HINCRBYFLOAT, HKEYS, HLEN, HMGET, HMSET, HPERSIST, HPEXPIRE,
-        HPEXPIREAT, HPEXPIRETIME, HPTTL, HRANDFIELD, HSCAN, HSET, HSETEX, HSETNX, HSTRLEN,
-        HTTL, HVALS
-    """,
-    "set": """
-        SADD, SCARD, SDIFF, SDIFFCARD, SDIFFSTORE, SINTER, SINTERCARD, SINTERSTORE,
-        SISMEMBER, SMEMBERS, SMISMEMBER, SMOVE, SPOP, SRANDMEMBER, SREM, SSCAN, SUNION,
-        SUNIONCARD, SUNIONSTORE
-    """,
-    "sorted_set": """
-        BZMPOP, BZPOPMAX, BZPOPMIN, ZADD, ZCARD, ZCOUNT, ZDIFF, ZDIFFSTORE, ZINCRBY,
-        ZINTER, ZINTERCARD, ZINTERSTORE, ZLEXCOUNT, ZMPOP, ZMSCORE, ZPOPMAX, ZPOPMIN,
-        ZRANDMEMBER, ZRANGE, ZRANGEBYLEX, ZRANGEBYSCORE, ZRANGESTORE, ZRANK, ZREM,
-        ZREMRANGEBYLEX, ZREMRANGEBYRANK, ZREMRANGEBYSCORE, ZREVRANGE, ZREVRANGEBYLEX,
-        ZREVRANGEBYSCORE, ZREVRANK, ZSCAN, ZSCORE, ZUNION, ZUNIONSTORE
-    """,
-    "list": """
-        BLMOVE, BLMOVEM, BLMPOP, BLPOP, BRPOP, BRPOPLPUSH, LINDEX, LINSERT, LLEN, LMOVE,
-        LMOVEM, LMPOP, LPOP, LPOS, LPUSH, LPUSHX, LRANGE, LREM, LSET, LTRIM, RPOP,
-        RPOPLPUSH, RPUSH, RPUSHX
-    """,
-}
-"""The commands of the six families, as Redis, Valkey and redis-py name them."""

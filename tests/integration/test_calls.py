@@ -232,6 +232,25 @@ def test_an_idle_poll_without_a_parent_makes_no_span(client: Any, recording: Rec
     assert recording.counts("redis.client.blocked.duration") == {"BLPOP": 2}
 
 
+def test_an_idle_poll_of_a_stream_waits_only_with_block(client: Any, recording: Recording) -> None:
+    recording.instrument()
+    assert not client.xread({"stream:1": "$"}, block=5)
+    assert recording.operations() == []
+    client.xread({"stream:1": "$"})
+
+    assert recording.operations() == ["XREAD"]
+    assert recording.counts("redis.client.blocked.duration") == {"XREAD": 1}
+    assert recording.counts("db.client.operation.duration") == {"XREAD": 1}
+
+
+def test_waiting_for_replicas_is_no_poll(client: Any, recording: Recording) -> None:
+    recording.instrument()
+    assert client.wait(0, 5) == 0
+
+    assert recording.operations() == ["WAIT"]
+    assert recording.counts("redis.client.blocked.duration") == {"WAIT": 1}
+
+
 def test_a_poll_that_finds_something_without_a_parent_is_as_long_as_it_waited(
     client: Any, recording: Recording
 ) -> None:
