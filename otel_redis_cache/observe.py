@@ -316,7 +316,7 @@ class Observer:
         describe = self._commands.describe
         sent = call.args if call.is_batch else (call.args,)
         call.commands = [describe(args) for args in sent]
-        call.blocks = not call.transaction and any(c.blocks for c in call.commands)
+        call.blocks = not call.transaction and True in [c.blocks for c in call.commands]
         call.operation, call.metric_operation = operation_of(
             call.commands, transaction=call.transaction
         )
