@@ -47,6 +47,9 @@ _PREFIX_OF_CLASS = {
 }
 """Exceptions that stand for an answer of the server, where their text lost its prefix."""
 
+TOPOLOGY_COMMANDS = ("CLUSTER SLOTS", "CLUSTER SHARDS", "COMMAND", "COMMAND GETKEYS")
+"""What a cluster client asks its nodes by itself; a tuple, as a command may be unhashable."""
+
 _MAX_CLIENTS = "max number of clients reached"
 _LOST_PREFIXES = {
     "Authentication required": "NOAUTH",
@@ -133,6 +136,22 @@ def serves(inner: Any, outer: Any) -> bool:
         return False
     sentinels = getattr(getattr(pool, "sentinel_manager", None), "sentinels", ())
     return pool is getattr(inner, "connection_pool", None) or any(inner is s for s in sentinels)
+
+
+def is_cluster_node(client: Any) -> bool:
+    """Whether a cluster client made this client for one of its nodes.
+
+    What it sends is the cluster client's own traffic, such as the refresh of its topology; calls of
+    the application reach the nodes another way.
+    """
+    pool = getattr(client, "connection_pool", None)
+    if pool is None:
+        return False
+    kwargs = cast("Mapping[str, Any]", pool.connection_kwargs)
+    on_connect = kwargs.get("redis_connect_func") or kwargs.get("valkey_connect_func")
+    maker: object = getattr(on_connect, "__self__", None)
+    lineage = {base.__name__ for base in type(maker).__mro__}
+    return not lineage.isdisjoint({"RedisCluster", "ValkeyCluster"})
 
 
 def queues(client: Any) -> bool:

@@ -261,6 +261,8 @@ class Observer:
             return False
         if not self._has_looked:
             self._look_around(client)
+        if args and args[0] in clients.TOPOLOGY_COMMANDS and clients.is_cluster_node(client):
+            return False
         return not self._is_off
 
     @harmless("conflict")

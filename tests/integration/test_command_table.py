@@ -40,7 +40,6 @@ from tests.integration.case import (
     unremoved,
     words,
 )
-from tests.real.processes import Process, free_ports, wait_until
 from tests.real.servers import RedisServer
 
 RULES = {rule.name: rule for rules in command_table.FAMILIES.values() for rule in rules}
@@ -239,29 +238,6 @@ def benches(server: RedisServer) -> Iterator[Callable[..., Bench]]:
             return made
 
         yield bench
-
-
-@pytest.fixture
-def valkey_cluster(valkey_server: RedisServer, tmp_path: Path) -> Iterator[redis.Redis]:
-    """A client of a cluster of one node."""
-    (port,) = free_ports(1)
-    command = [valkey_server.binary, "--port", str(port), "--bind", "127.0.0.1", "--save", ""]
-    command += ["--dir", tmp_path, "--cluster-enabled", "yes"]
-    node, client = Process(command, log=tmp_path / "log"), redis.Redis(port=port)
-
-    def answers(word: str, *args: str) -> bool:
-        with contextlib.suppress(redis.ConnectionError):
-            return word in str(client.execute_command(*args))
-        return False
-
-    try:
-        wait_until(lambda: answers("True", "PING"), timeout=10, what="the node answers")
-        client.execute_command("CLUSTER ADDSLOTSRANGE", 0, 16383)
-        wait_until(lambda: answers("'ok'", "CLUSTER INFO"), timeout=10, what="the cluster is up")
-        yield client
-    finally:
-        client.close()
-        node.end()
 
 
 on_valkey = pytest.mark.parametrize("server", ["valkey"], indirect=True)

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -22,10 +23,12 @@ from .collector import (
     built_binary,
     environment,
 )
+from .processes import Process, free_ports, wait_until
 from .requirement import missing
 from .servers import Kind, RedisServer, binary_of
 
 if TYPE_CHECKING:
+    import redis
     from testcontainers.community.redis import RedisContainer
     from testcontainers.community.valkey import ValkeyContainer
     from testcontainers.core.container import DockerContainer
@@ -68,6 +71,31 @@ def valkey_server() -> Iterator[RedisServer]:
 @pytest.fixture(scope="session")
 def redis_server() -> Iterator[RedisServer]:
     yield from _server("redis")
+
+
+@pytest.fixture
+def valkey_cluster(valkey_server: RedisServer, tmp_path: Path) -> Iterator[redis.Redis]:
+    """A client of a cluster of one node."""
+    import redis
+
+    (port,) = free_ports(1)
+    command = [valkey_server.binary, "--port", str(port), "--bind", "127.0.0.1", "--save", ""]
+    command += ["--dir", tmp_path, "--cluster-enabled", "yes"]
+    node, client = Process(command, log=tmp_path / "log"), redis.Redis(port=port)
+
+    def answers(word: str, *args: str) -> bool:
+        with contextlib.suppress(redis.ConnectionError):
+            return word in str(client.execute_command(*args))
+        return False
+
+    try:
+        wait_until(lambda: answers("True", "PING"), timeout=10, what="the node answers")
+        client.execute_command("CLUSTER ADDSLOTSRANGE", 0, 16383)
+        wait_until(lambda: answers("'ok'", "CLUSTER INFO"), timeout=10, what="the cluster is up")
+        yield client
+    finally:
+        client.close()
+        node.end()
 
 
 @pytest.fixture(params=["valkey", "redis"])
