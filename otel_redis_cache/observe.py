@@ -414,7 +414,10 @@ class Observer:
                 )
 
     def _shows_outcome(self, call: Call) -> bool:
-        return call.deferred or (call.span is not None and call.span.is_recording())
+        # Whether a batch failed is known from its replies alone.
+        return (
+            call.is_batch or call.deferred or (call.span is not None and call.span.is_recording())
+        )
 
     def _replies(self, call: Call, error: BaseException | None) -> Sequence[Any] | None:
         """One reply for each command; None where the client has none to show."""

