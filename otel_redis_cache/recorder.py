@@ -6,6 +6,7 @@ import importlib.metadata
 import logging
 import traceback
 from collections.abc import Callable, Iterable, Mapping
+from functools import cache
 
 from opentelemetry import metrics, trace
 from opentelemetry.metrics import CallbackOptions, Histogram, Meter, MeterProvider, Observation
@@ -178,6 +179,7 @@ def _folded(target: Target, failure: Failure | None) -> Attributes:
     return attributes
 
 
+@cache
 def package_version() -> str:
     """The scope version; a checkout that nobody installed has none."""
     try:

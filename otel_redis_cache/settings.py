@@ -223,6 +223,9 @@ class Settings:
     hit_ratio_window: float = _setting(
         60.0, _seconds, "seconds from 1 to 86400", "The window of `cache.hit_ratio`."
     )
+    snapshot: bool = _setting(
+        False, _flag, _FLAG, "Keep counts and latencies for `snapshot()`, whatever `metrics` says."
+    )
     on_conflict: str = _setting(
         "yield",
         _one_of("yield", "both", "off"),

@@ -17,6 +17,9 @@ from otel_redis_cache import conventions as names
 from otel_redis_cache.caches import AutomaticNames
 from otel_redis_cache.facts import Outcome, Target
 from otel_redis_cache.forks import renew_after_fork
+from otel_redis_cache.latencies import Latencies
+from otel_redis_cache.outages import Outages
+from otel_redis_cache.windows import Windows
 
 Attributes = dict[str, str | int]
 _K = TypeVar("_K")
@@ -43,6 +46,7 @@ class Tally(Generic[_K]):
         self._lock = threading.RLock()
         self._fold = fold
         self._overflowed = overflowed
+        self._inherited: dict[_K, int] = {}
         renew_after_fork(self)
 
     def add(self, key: _K, count: int = 1) -> None:
@@ -61,9 +65,15 @@ class Tally(Generic[_K]):
         with self._lock:
             return list(self._counts.items())
 
+    def own_items(self) -> list[tuple[_K, int]]:
+        """The same without what a parent process had counted before it forked this one."""
+        inherited = self._inherited
+        return [(key, own) for key, count in self.items() if (own := count - inherited.get(key, 0))]
+
     def renew_locks(self) -> None:
         """In a forked child. Counts go on from the parent's, so exported increases are its own."""
         self._lock = threading.RLock()
+        self._inherited = self._counts.copy()
 
 
 Key = tuple[Target, tuple[str, ...]]
@@ -98,6 +108,9 @@ class Tallies:
         self.removed: Tally[Key] = Tally(fold, self.overflow_of_series)
         self.removals: Tally[Key] = Tally(fold, self.overflow_of_series)
         self.ratio = HitRatio(self.requests)
+        self.windows = Windows()
+        self.latencies = Latencies(self.overflow_of_series)
+        self.outages = Outages()
         self.durations: dict[object, Attributes] = {}
         self.blocked: dict[object, Attributes] = {}
         """Attribute sets of the histograms, each made once, by what they are made of."""
@@ -113,6 +126,9 @@ class Tallies:
                 self.removed.add((target, entry), count)
         for removal, count in outcome.removals.items():
             self.removals.add((target, removal), count)
+        if outcome.removals:
+            requests, entries = sum(outcome.removals.values()), sum(outcome.removed.values())
+            self.windows.add(requests, entries)
 
     def overflow_of_names(self) -> None:
         """A key whose automatic name came too late."""
@@ -185,6 +201,13 @@ def of(provider: object) -> Tallies:
             found = _registry.tallies[provider] = Tallies()
         found.silent = False
         return found
+
+
+def in_use() -> list[Tallies]:
+    """All tallies whose instruments report, each once."""
+    with _registry.lock:
+        distinct = dict.fromkeys(_registry.tallies.values())
+        return [counts for counts in distinct if not counts.silent]
 
 
 def _made_through_proxy(provider: object) -> Tallies | None:
