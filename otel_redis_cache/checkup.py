@@ -25,7 +25,7 @@ MAX_REASONS = 20
 Status = Literal["healthy", "degraded", "unhealthy"]
 
 
-class Reason(TypedDict):
+class HealthReason(TypedDict):
     """Why a process is not healthy."""
 
     code: Annotated[str, f"one of {', '.join(f'`{code}`' for code in names.HEALTH_CODES)}"]
@@ -37,7 +37,7 @@ class Health(TypedDict):
     """Whether this process reaches its servers, and its telemetry is complete."""
 
     status: Annotated[Status, "`healthy`, `degraded` or `unhealthy`"]
-    reasons: Annotated[list[Reason], f"none when healthy; at most {MAX_REASONS}"]
+    reasons: Annotated[list[HealthReason], f"none when healthy; at most {MAX_REASONS}"]
 
 
 def health() -> Health:
@@ -68,7 +68,7 @@ def health() -> Health:
     return Health(status=status, reasons=reasons[:MAX_REASONS])
 
 
-def _of_outages(servers: list[Server]) -> list[Reason]:
+def _of_outages(servers: list[Server]) -> list[HealthReason]:
     """The longest first."""
     begun = sorted(
         (server.outage for server in servers if server.outage is not None),
@@ -84,7 +84,7 @@ def _of_outages(servers: list[Server]) -> list[Reason]:
     ]
 
 
-def _of_timeouts(servers: list[Server]) -> list[Reason]:
+def _of_timeouts(servers: list[Server]) -> list[HealthReason]:
     return [
         _reason(
             names.TIMEOUTS,
@@ -95,8 +95,8 @@ def _of_timeouts(servers: list[Server]) -> list[Reason]:
     ]
 
 
-def _of_telemetry(used: list[Tallies]) -> list[Reason]:
-    reasons: list[Reason] = []
+def _of_telemetry(used: list[Tallies]) -> list[HealthReason]:
+    reasons: list[HealthReason] = []
     observers = RedisCacheInstrumentor.observers()
     if not observers:
         reasons.append(_reason(names.NOT_INSTRUMENTED, "no client is watched"))
@@ -115,5 +115,5 @@ def _of_telemetry(used: list[Tallies]) -> list[Reason]:
     return reasons
 
 
-def _reason(code: str, text: str, since: str | None = None) -> Reason:
-    return Reason(code=code, text=text, since=since)
+def _reason(code: str, text: str, since: str | None = None) -> HealthReason:
+    return HealthReason(code=code, text=text, since=since)
