@@ -14,7 +14,7 @@ from otel_redis_cache.forks import renew_after_fork
 HOUR, DAY = 3_600, 86_400
 
 MAX_ROWS = DAY
-"""One row for each second of a day that removed something: at most 2 MiB."""
+"""One row for each second of a day that removed something: about 2 MiB at most."""
 
 
 class Removals(NamedTuple):

@@ -39,6 +39,7 @@ FROM_ENVIRONMENT: list[tuple[str, str, object]] = [
     ("require_parent_span", "true", True),
     ("extra_commands", "my.cmd", {"MY.CMD"}),
     ("hit_ratio_window", "30", 30.0),
+    ("snapshot", "on", True),
     ("on_conflict", "both", "both"),
 ]
 
