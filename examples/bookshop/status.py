@@ -6,6 +6,7 @@ Run it as ``bookshop.status:app``. This is the only file of the shop that knows 
 from __future__ import annotations
 
 from fastapi import Response
+
 from otel_redis_cache import Health, Snapshot, health, snapshot
 
 from .shop import app

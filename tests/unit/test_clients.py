@@ -8,7 +8,10 @@ import weakref
 import pytest
 import redis
 import redis.asyncio
+import redis.exceptions
+import redis.sentinel
 import valkey
+import valkey.exceptions
 from redis._parsers.base import BaseParser
 from redis.exceptions import (
     ConnectionError as RedisConnectionError,
