@@ -98,7 +98,7 @@ def _of_timeouts(servers: list[Server]) -> list[HealthReason]:
 def _of_telemetry(used: list[Tallies]) -> list[HealthReason]:
     reasons: list[HealthReason] = []
     observers = RedisCacheInstrumentor.observers()
-    if not observers:
+    if all(observer.is_idle for observer in observers):
         reasons.append(_reason(names.NOT_INSTRUMENTED, "no client is watched"))
     if any(observer.is_off for observer in observers):
         reasons.append(

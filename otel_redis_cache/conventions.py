@@ -104,7 +104,8 @@ HEALTH_CODES = {
     OUTAGE: "A server in use does not answer; unhealthy if this is so of each server in use.",
     TIMEOUTS: "The last one or two calls to a server timed out.",
     FAULTS: "Faults of this package were contained: telemetry is incomplete.",
-    NOT_INSTRUMENTED: "No client is watched: `instrument()` was not called, or was taken back.",
+    NOT_INSTRUMENTED: "No client is watched: `instrument()` was not called, was taken back, or has "
+    "settings that leave nothing to watch.",
     SWITCHED_OFF: "Another instrumentation makes the same telemetry, and `on_conflict` is `off`.",
 }
 """Why a process is not healthy, and what that means."""

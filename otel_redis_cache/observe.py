@@ -218,7 +218,8 @@ class Observer:
         )
         self._always_judges = self._counts_caches or settings.duration_by_cache
         self._is_choosy = bool(settings.include_commands or settings.exclude_commands)
-        self._is_idle = not settings.traces and not settings.metrics and not settings.snapshot
+        self.is_idle = not settings.traces and not settings.metrics and not settings.snapshot
+        """Whether the settings leave nothing to observe."""
         self.is_off = False
         """Whether another instrumentation makes the same telemetry, and ``on_conflict`` is off."""
         self._has_looked = False
@@ -263,7 +264,7 @@ class Observer:
                 if args and word(args[0]) == "SCRIPT LOAD":
                     scope.call.script_loads += 1
                 return False
-        if self._is_idle or not is_instrumentation_enabled():
+        if self.is_idle or not is_instrumentation_enabled():
             return False
         if not self._has_looked:
             self._look_around(client)
