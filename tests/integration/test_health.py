@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 import redis
+import redis.asyncio
 from opentelemetry.instrumentation.redis import RedisInstrumentor
+from redis.asyncio.retry import Retry as AsyncRetry
+from redis.backoff import NoBackoff
 
 from otel_redis_cache import RedisCacheInstrumentor, checkup, health, snapshot, tallies
 from otel_redis_cache import conventions as names
+from otel_redis_cache.facts import Contact, Target
 from tests.real.servers import RedisServer
 from tests.recording import Recording
 from tests.safety.application import NO_RETRY
@@ -99,6 +104,80 @@ def test_a_silent_server_is_an_outage_at_the_third_timeout(
     assert over["error_type"] == "redis.exceptions.TimeoutError"
     assert over["seconds"] >= 0.2
     assert health()["status"] == "healthy"
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda client: client.get("user:1"),
+        lambda client: client.pipeline(transaction=False).get("user:1").execute(),
+        lambda client: client.pipeline().get("user:1").get("user:2").execute(),
+        lambda client: client.register_script("return 1")(),
+        lambda client: client.blpop(["queue:1"], timeout=1),
+        lambda client: client.ping(),
+    ],
+    ids=["command", "pipeline", "transaction", "script", "blocking", "ping"],
+)
+def test_any_call_that_finds_no_server_begins_an_outage(
+    recording: Recording, call: Callable[[Any], Any]
+) -> None:
+    recording.instrument(metrics="operations", traces=False)
+    with (
+        redis.Redis(host="127.0.0.1", port=1, retry=NO_RETRY) as nobody,
+        pytest.raises(redis.ConnectionError),
+    ):
+        call(nobody)
+
+    assert [outage["server"] for outage in snapshot()["outages"]] == ["127.0.0.1:1/0"]
+    assert health()["status"] == "unhealthy"
+
+
+async def test_asyncio_clients_see_outages_and_no_cancelled_call_is_one(
+    valkey_server: RedisServer, recording: Recording
+) -> None:
+    valkey_server.revive()
+    recording.instrument()
+    retry = AsyncRetry(NoBackoff(), 0)
+    async with redis.asyncio.Redis(
+        host=valkey_server.host, port=valkey_server.port, retry=retry
+    ) as client:
+        await client.get("user:1")
+        valkey_server.pause()
+        for _ in range(3):
+            with pytest.raises(asyncio.TimeoutError):
+                await asyncio.wait_for(client.get("user:1"), 0.05)
+        assert health() == {"status": "healthy", "reasons": []}
+        valkey_server.kill()
+        with pytest.raises(redis.ConnectionError):
+            await client.get("user:1")
+        assert health()["status"] == "unhealthy"
+        valkey_server.restart()
+        await client.get("user:1")
+
+    assert health()["status"] == "healthy"
+    (outage,) = snapshot()["outages"]
+    assert outage["ended_at"] is not None
+
+
+def test_reasons_are_bounded(recording: Recording) -> None:
+    counts = recording.instrument()._tallies
+    assert counts is not None
+    now = time.perf_counter_ns()
+    for port in range(100):
+        counts.outages.follow(
+            Target("redis", "cache", port, "0"),
+            Contact.UNREACHED,
+            "redis.exceptions.ConnectionError",
+            started=now + port,
+            started_unix=time.time_ns(),
+            ended=now + port,
+        )
+    found = health()
+
+    assert found["status"] == "unhealthy"
+    assert len(found["reasons"]) == 20
+    assert "cache:1/0" in found["reasons"][1]["text"]  # the longest first
+    assert len(snapshot()["outages"]) == 50
 
 
 def test_a_blocking_command_that_waits_too_long_is_no_sign_of_an_outage(

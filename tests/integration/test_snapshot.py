@@ -564,6 +564,22 @@ def test_neither_raises_whatever_of_it_breaks(
     assert snapshot()["totals"]["misses"] == 1
 
 
+def test_reasons_come_top_first_and_are_bounded(client: Any, recording: Recording) -> None:
+    counts = recording.instrument()._tallies
+    assert counts is not None
+    client.get("user:1")
+    (known,) = counts.outages.servers
+    for i in range(100):
+        counts.removals.add((known, ("user", f"reason{i}", "removed")), i + 1)
+        counts.removed.add((known, ("user", f"reason{i}")), 2 * i)
+    by_reason = snapshot()["invalidations"]["by_reason"]
+
+    assert len(by_reason) == 20
+    assert by_reason[0] == {"reason": "reason99", "requests": 100, "entries": 198}
+    assert [row["requests"] for row in by_reason] == list(range(100, 80, -1))
+    assert snapshot()["totals"]["invalidation_requests"]["removed"] == 5_050
+
+
 def test_both_are_fast_with_every_tally_full(client: Any, recording: Recording) -> None:
     instrumentor = recording.instrument(snapshot=True)
     counts = instrumentor._tallies
