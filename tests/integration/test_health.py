@@ -244,6 +244,23 @@ def test_a_server_that_nobody_used_for_ten_minutes_is_no_concern(
     assert health() == {"status": "healthy", "reasons": []}
 
 
+def test_every_answer_tells_that_a_server_is_in_use(impatient: Any, recording: Recording) -> None:
+    counts = recording.instrument()._tallies
+    assert counts is not None
+    impatient.get("user:1")
+    (known,) = counts.outages.servers.values()
+    known.used -= 601 * 10**9  # as if that had been long ago
+    with (
+        redis.Redis(host="127.0.0.1", port=1, retry=NO_RETRY) as nobody,
+        pytest.raises(redis.ConnectionError),
+    ):
+        nobody.get("user:1")
+    assert health()["status"] == "unhealthy"
+    impatient.get("user:1")
+
+    assert health()["status"] == "degraded"
+
+
 def test_neither_makes_any_traffic(server: RedisServer, client: Any, recording: Recording) -> None:
     recording.instrument(snapshot=True)
     client.get("user:1")
