@@ -67,6 +67,7 @@ class Counts(TypedDict):
     writes: Annotated[Writes, "keys written, by result"]
     entries_removed: Annotated[int, "as `cache.invalidations`"]
     invalidation_requests: Annotated[Effects, "commands that ask for removal, by effect"]
+    stampedes: Annotated[int, "as `cache.stampedes`"]
 
 
 class Removals(TypedDict):
@@ -184,6 +185,7 @@ _Kind = tuple[str, ...]
 """A metric, then the value of each of its attributes beside target and cache."""
 
 REQUESTS, WRITES, ENTRIES, REMOVALS = "requests", "writes", "entries", "removals"
+STAMPEDES = "stampedes"
 
 
 def _by_cache(used: list[Tallies]) -> dict[str, Counter[_Kind]]:
@@ -195,6 +197,7 @@ def _by_cache(used: list[Tallies]) -> dict[str, Counter[_Kind]]:
             (WRITES, counts.writes),
             (ENTRIES, counts.removed),
             (REMOVALS, counts.removals),
+            (STAMPEDES, counts.stampedes),
         ):
             for (_, (cache, *values)), count in tally.own_items():
                 found.setdefault(cache, Counter())[(metric, *values)] += count
@@ -223,6 +226,7 @@ def _counts(found: Counter[_Kind]) -> Counts:
             unknown=effects[names.UNKNOWN],
             error=effects[names.ERROR],
         ),
+        stampedes=found[(STAMPEDES,)],
     )
 
 

@@ -68,6 +68,8 @@ def work(client: Any) -> None:
     pipe.set("session:1", "x", ex=5).get("session:1").expire("session:1", 0).execute()
     client.delete("user:1")
     client.unlink("user:2", "cart:1")
+    client.get("page:2")
+    client.get("page:2")  # two calls that miss the same
     client.flushdb()
 
     async def asynchronous() -> None:
@@ -89,6 +91,7 @@ def exported(recording: Recording) -> dict[str, Any]:
             "cache.writes",
             "cache.invalidations",
             "cache.invalidation.requests",
+            "cache.stampedes",
         )
     }
 
@@ -135,6 +138,7 @@ def exported(recording: Recording) -> dict[str, Any]:
                 )
                 for effect in ("removed", "partial", "none", "unknown", "error")
             },
+            "stampedes": summed("cache.stampedes", cache__name=cache),
         }
 
     every = {attributes["cache.name"] for points in metrics.values() for attributes, _ in points}
@@ -200,10 +204,11 @@ def test_a_snapshot_says_what_is_exported_field_by_field(client: Any, recording:
     taken = shown()
 
     assert taken == exported(recording)
-    assert taken["totals"]["requests"] == 3 * 12
+    assert taken["totals"]["requests"] == 3 * 14
     totals = taken["totals"]
     assert all(totals[kind] > 0 for kind in ("hits", "misses", "errors", "entries_removed"))
     assert all(totals["invalidation_requests"].values())
+    assert totals["stampedes"] == taken["caches"]["page"]["stampedes"] == 3
     assert {ttl for ttls in totals["writes"].values() for ttl, n in ttls.items() if n} == {
         *("set", "none", "kept")
     }
