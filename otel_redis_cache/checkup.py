@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from typing import Annotated, Literal
 
-from typing_extensions import TypedDict  # pydantic reads those of `typing` from Python 3.12 on only
+from typing_extensions import TypedDict  # of opentelemetry-api; pydantic needs it below 3.12
 
 from otel_redis_cache import conventions as names
 from otel_redis_cache import tallies

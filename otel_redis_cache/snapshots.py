@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Annotated
 
-from typing_extensions import TypedDict  # pydantic reads those of `typing` from Python 3.12 on only
+from typing_extensions import TypedDict  # of opentelemetry-api; pydantic needs it below 3.12
 
 from otel_redis_cache import conventions as names
 from otel_redis_cache import latencies, outages, tallies, windows
