@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import MISSING, Field
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
-from otel_redis_cache import command_table, conventions
+from typing_extensions import is_typeddict
+
+from otel_redis_cache import Health, Snapshot, command_table, conventions
 from otel_redis_cache.facts import Rule
 from otel_redis_cache.settings import FIELDS, PREFIX
 
@@ -127,7 +129,62 @@ def _metrics() -> Iterable[tuple[str, ...]]:
         yield f"`{metric.name}`", kind, f"`{metric.unit}`", attributes, group, metric.description
 
 
-PAGES = {"commands.md": commands, "settings.md": settings, "telemetry.md": telemetry}
+def snapshot() -> str:
+    """Every field of a snapshot and of a health."""
+    return _page(
+        "Numbers in the process",
+        "`snapshot()` and `health()` return plain dictionaries, which `json.dumps` takes as they "
+        "are. Every field is always there, whatever has happened. They are of one process: a "
+        "forked child starts at zero.",
+        *_shapes(Snapshot),
+        *_shapes(Health),
+        "## Codes of reasons",
+        "\n".join(f"- `{code}`: {text}" for code, text in conventions.HEALTH_CODES.items()),
+    )
+
+
+def _shapes(root: Any) -> Iterable[str]:
+    """The table of a TypedDict, then those of what is in it, each once."""
+    waiting, seen = [root], {root}
+    while waiting:
+        shape = waiting.pop(0)
+        hints = get_type_hints(shape, include_extras=True)
+        rows: list[tuple[str, ...]] = []
+        for name, hint in hints.items():
+            kind, meaning = get_args(hint)
+            rows.append((f"`{name}`", _type_name(kind), meaning))
+            inner = [t for t in (kind, *get_args(kind)) if is_typeddict(t) and t not in seen]
+            waiting += inner
+            seen.update(inner)
+        table = "\n".join(_table(("Field", "Type", "Meaning"), rows))
+        yield f"## {shape.__name__}\n\n{_first_line(shape.__doc__)}.\n\n{table}"
+
+
+_JSON_TYPES = {int: "integer", float: "number", str: "text", type(None): "null"}
+
+
+def _type_name(kind: Any) -> str:
+    """A type as people read it, after JSON."""
+    inner = get_args(kind)
+    if kind in _JSON_TYPES:
+        return _JSON_TYPES[kind]
+    if is_typeddict(kind):
+        return f"[{kind.__name__}](#{kind.__name__.lower()})"
+    if getattr(kind, "__origin__", None) is list:
+        return f"list of {_type_name(inner[0])}"
+    if getattr(kind, "__origin__", None) is dict:
+        return f"{_type_name(inner[1])} by name"
+    if all(isinstance(value, str) for value in inner):
+        return "text"
+    return " or ".join(map(_type_name, inner))
+
+
+PAGES = {
+    "commands.md": commands,
+    "settings.md": settings,
+    "snapshot.md": snapshot,
+    "telemetry.md": telemetry,
+}
 
 
 def _page(title: str, *parts: str) -> str:

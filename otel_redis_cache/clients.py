@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, cast
 
 from otel_redis_cache.conventions import OTHER_ERROR, REDIS, VALKEY
-from otel_redis_cache.facts import Failure, Target
+from otel_redis_cache.facts import Contact, Failure, Target
 
 DEFAULT_PORT = 6379
 
@@ -93,6 +93,31 @@ def refused(error: BaseException) -> bool:
 def watch_failed(error: BaseException) -> bool:
     """Whether a watched key changed: the normal outcome of an optimistic lock, no error."""
     return any(base.__name__ == "WatchError" for base in type(error).__mro__)
+
+
+_NOBODY_ASKED = {"MaxConnectionsError", "ExternalAuthProviderError"}
+_TEXTS_OF_NO_OUTAGE = (
+    "Too many connections",
+    "No connection available",  # of the pool
+    "Invalid Database",
+    "Invalid RESP version",
+    "Error setting client name",
+    "protocol must be",
+)
+"""Of plain ConnectionErrors that are no failure of the network."""
+
+
+def contact_of(error: BaseException | None) -> Contact:
+    """Whether a call that ended so reached its server."""
+    if error is None or watch_failed(error) or failure_of(error).status is not None:
+        return Contact.ANSWERED
+    lineage = {base.__name__ for base in type(error).__mro__}
+    if "TimeoutError" in lineage:
+        return Contact.TIMED_OUT
+    is_network = "ConnectionError" in lineage or isinstance(error, OSError)
+    if not is_network or lineage & _NOBODY_ASKED or _text(error).startswith(_TEXTS_OF_NO_OUTAGE):
+        return Contact.UNKNOWN
+    return Contact.UNREACHED
 
 
 def failed_index(error: BaseException) -> int | None:

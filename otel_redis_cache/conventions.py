@@ -96,8 +96,26 @@ STEPS = (
     "response_hook",
     "finish",
     "replies",
+    "outage",
+    "latency",
+    "snapshot",
+    "health",
 )
 NAMES_BOUND, SERIES_BOUND = "names", "series"
+BOUNDS = (NAMES_BOUND, SERIES_BOUND)
+
+# What health() may say.
+OUTAGE, TIMEOUTS, FAULTS = "outage", "timeouts", "faults"
+NOT_INSTRUMENTED, SWITCHED_OFF = "not_instrumented", "switched_off"
+HEALTH_CODES = {
+    OUTAGE: "A server in use does not answer; unhealthy if this is so of each server in use.",
+    TIMEOUTS: "The last one or two calls to a server timed out.",
+    FAULTS: "Faults of this package were contained: telemetry is incomplete.",
+    NOT_INSTRUMENTED: "No client is watched: `instrument()` was not called, was taken back, or has "
+    "settings that leave nothing to watch.",
+    SWITCHED_OFF: "Another instrumentation makes the same telemetry, and `on_conflict` is `off`.",
+}
+"""Why a process is not healthy, and what that means."""
 
 MAX_SERIES = 1_500
 """Attribute sets that one instrument may have in a process; below the SDK's own limit of 2,000."""

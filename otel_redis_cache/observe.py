@@ -25,7 +25,8 @@ from otel_redis_cache import conventions as names
 from otel_redis_cache.caches import Caches
 from otel_redis_cache.commands import Commands, operation_of
 from otel_redis_cache.descriptions import Descriptions, failed_attributes
-from otel_redis_cache.facts import Command, Failure, Outcome, Target
+from otel_redis_cache.facts import Command, Contact, Failure, Outcome, Target
+from otel_redis_cache.latencies import Latencies
 from otel_redis_cache.loads import Followed, Times
 from otel_redis_cache.operands import word
 from otel_redis_cache.recorder import Recorder
@@ -214,13 +215,23 @@ class Observer:
         self._descriptions = Descriptions(settings, self._commands, self._caches)
         self._makes_spans = settings.traces
         self._records_durations = "operations" in settings.metrics
-        self._counts_caches = not settings.metrics.isdisjoint({"cache", "ratio"})
-        self._follows_loads = "loads" in settings.metrics
+        self._latencies = counts.latencies if settings.snapshot else None
+        self._outages = counts.outages
+        self._counts_caches = settings.snapshot or not settings.metrics.isdisjoint(
+            {"cache", "ratio"}
+        )
+        self._follows_loads = settings.snapshot or "loads" in settings.metrics
         self._measures_sizes = "size" in settings.metrics
-        self._always_judges = settings.duration_by_cache or bool(settings.metrics - {"operations"})
+        self._always_judges = (
+            settings.snapshot
+            or settings.duration_by_cache
+            or bool(settings.metrics - {"operations"})
+        )
         self._is_choosy = bool(settings.include_commands or settings.exclude_commands)
-        self._is_idle = not settings.traces and not settings.metrics
-        self._is_off = False
+        self.is_idle = not settings.traces and not settings.metrics and not settings.snapshot
+        """Whether the settings leave nothing to observe."""
+        self.is_off = False
+        """Whether another instrumentation makes the same telemetry, and ``on_conflict`` is off."""
         self._has_looked = False
 
     # Opening a call.
@@ -263,13 +274,13 @@ class Observer:
                 if args and word(args[0]) == "SCRIPT LOAD":
                     scope.call.script_loads += 1
                 return False
-        if self._is_idle or not is_instrumentation_enabled():
+        if self.is_idle or not is_instrumentation_enabled():
             return False
         if not self._has_looked:
             self._look_around(client)
         if args and args[0] in clients.TOPOLOGY_COMMANDS and clients.is_cluster_node(client):
             return False
-        return not self._is_off
+        return not self.is_off
 
     @harmless("conflict")
     def _look_around(self, client: object) -> None:
@@ -292,7 +303,7 @@ class Observer:
         if not others:
             return
         if self._settings.on_conflict == "off":
-            self._is_off = True
+            self.is_off = True
             self.recorder.say_once("%s is active: this package is off (on_conflict=off)", others)
             return
         self._makes_spans = self._makes_spans and not spans
@@ -370,6 +381,11 @@ class Observer:
     def end(self, call: Call, error: BaseException | None) -> None:
         """What came of it: counted, recorded, and put on the span before that ends."""
         self._judge(call, error)
+        server = self._outages.servers.get(call.target)
+        if server is not None and server.is_well and error is None:
+            server.used = call.started
+        else:
+            self._follow(call, error)
         if self._counts_caches:
             self._count(call)
         if call.outcome.touches:
@@ -385,6 +401,8 @@ class Observer:
         loaded = call.followed is not None and call.followed.loads
         if call.outcome.ttls or loaded or (self._measures_sizes and call.outcome.sizes):
             self._record_values(call)
+        if self._latencies is not None and not call.blocks:
+            self._keep_latency(call, self._latencies)
 
     def end_span(self, call: Call) -> None:
         """Back to the span that was current before; the call's own ends, whatever happened."""
@@ -453,6 +471,21 @@ class Observer:
             probes=self._settings.count_probes,
         )
 
+    @harmless("outage")
+    def _follow(self, call: Call, error: BaseException | None) -> None:
+        contact = clients.contact_of(error)
+        if call.blocks and contact is Contact.TIMED_OUT:
+            contact = Contact.UNKNOWN  # it asked to wait for longer than the client does
+        if call.target.address is not None:
+            self._outages.follow(
+                call.target,
+                contact,
+                call.failure.type if call.failure is not None else names.OTHER_ERROR,
+                started=call.started,
+                started_unix=call.started_unix,
+                ended=call.started + call.elapsed,
+            )
+
     @harmless("count")
     def _count(self, call: Call) -> None:
         self.recorder.count(call.target, call.outcome)
@@ -507,6 +540,10 @@ class Observer:
     def _record_values(self, call: Call) -> None:
         loads = () if call.followed is None else call.followed.loads
         self.recorder.record_values(call.target, call.outcome, loads)
+
+    @harmless("latency")
+    def _keep_latency(self, call: Call, latencies: Latencies) -> None:
+        latencies.add(call.metric_operation, call.elapsed)
 
     @harmless("finish")
     def _leave_span(self, call: Call) -> None:

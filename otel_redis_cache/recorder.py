@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.metadata
 import logging
 import traceback
@@ -220,6 +221,7 @@ def _of_any_cache(key: tuple[str, ...]) -> Attributes:
     return _of_cache((system, names.OTHER_CACHE, *more))
 
 
+@functools.cache
 def package_version() -> str:
     """The scope version; a checkout that nobody installed has none."""
     try:

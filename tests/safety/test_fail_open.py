@@ -21,6 +21,8 @@ from otel_redis_cache import (
     outcomes,
 )
 from otel_redis_cache import conventions as names
+from otel_redis_cache.latencies import Latencies
+from otel_redis_cache.outages import Outages
 from otel_redis_cache.recorder import Recorder
 from otel_redis_cache.tallies import Tallies
 from tests.real.servers import RedisServer
@@ -66,6 +68,9 @@ STEPS: dict[str, tuple[object, str, str]] = {
     "duration": (Recorder, "record_duration", "duration"),
     "end": (Recorder, "end", "finish"),
     "replies": (observe, "replies_of", "replies"),
+    "contact": (clients, "contact_of", "outage"),
+    "outage": (Outages, "follow", "outage"),
+    "latency": (Latencies, "add", "latency"),
 }
 
 
@@ -89,7 +94,7 @@ def test_a_broken_step_costs_telemetry_and_nothing_else(
     step: str,
 ) -> None:
     owner, name, counted_as = STEPS[step]
-    recording.instrument(query_text="sanitized")
+    recording.instrument(query_text="sanitized", snapshot=True)
     monkeypatch.setattr(owner, name, broken)
     # A broken detach leaves its span current: in a context of this run alone.
     remembered = copy_context().run(run, valkey_server.host, valkey_server.port)
@@ -107,6 +112,8 @@ def test_every_step_that_is_counted_can_break() -> None:
     assert {step for _, _, step in STEPS.values()} == set(names.STEPS) - {
         "request_hook",
         "response_hook",  # tests/integration/test_instrumentor.py
+        "snapshot",
+        "health",  # tests/integration/test_snapshot.py
     }
 
 
