@@ -156,6 +156,9 @@ class Target:
         return self._hash
 
 
+UNKNOWN_TARGET = Target(names.REDIS)
+
+
 class Failure(NamedTuple):
     """Why a call failed, in words that never carry an argument."""
 
@@ -163,6 +166,14 @@ class Failure(NamedTuple):
     """``error.type``."""
     status: str | None = None
     """``db.response.status_code``: the Redis error prefix, where the server answered."""
+
+    @property
+    def attributes(self) -> dict[str, str]:
+        """Both, as spans and metrics carry them."""
+        attributes = {names.ERROR_TYPE: self.type}
+        if self.status is not None:
+            attributes[names.DB_RESPONSE_STATUS_CODE] = self.status
+        return attributes
 
 
 class Outcome:

@@ -88,6 +88,11 @@ class RedisCacheInstrumentor(BaseInstrumentor):  # type: ignore[misc]  # untyped
         """Take back ``instrument_client``; what ``instrument()`` watches stays watched."""
         cls._seams.detach_from(client)
 
+    @classmethod
+    def observer_of(cls, client: Any) -> Observer | None:
+        """Who watches this client, for the parts of this package that observe by themselves."""
+        return cls._seams.observer_of(client)
+
 
 def _observer(
     tracer_provider: TracerProvider | None = None,

@@ -7,29 +7,30 @@ telemetry and never the application. A pipeline is the same story with the queue
 
 from __future__ import annotations
 
-import functools
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from contextvars import ContextVar
+from functools import partial
 from types import TracebackType
-from typing import Any, Concatenate, ParamSpec, TypeVar, cast
+from typing import Any, cast
 
 from opentelemetry import context as context_api
 from opentelemetry.context import Context
 from opentelemetry.instrumentation.utils import is_instrumentation_enabled
 from opentelemetry.trace import Span, get_current_span, set_span_in_context
 
-from otel_redis_cache import clients, outcomes
+from otel_redis_cache import clients, outcomes, reasons, sweeps
 from otel_redis_cache import conventions as names
 from otel_redis_cache.caches import Caches
 from otel_redis_cache.commands import Commands, operation_of
 from otel_redis_cache.descriptions import Descriptions, failed_attributes
-from otel_redis_cache.facts import Command, Failure, Outcome, Target
+from otel_redis_cache.facts import UNKNOWN_TARGET, Command, Failure, Outcome
+from otel_redis_cache.guard import harmless
 from otel_redis_cache.operands import word
+from otel_redis_cache.reasons import Label
 from otel_redis_cache.recorder import Recorder
 from otel_redis_cache.settings import Settings
-from otel_redis_cache.signals import raised_by_handler
+from otel_redis_cache.sweeps import Sweep
 
 RequestHook = Callable[[Span, Any, Sequence[Any], Mapping[str, Any]], None]
 """``request_hook(span, instance, args, kwargs)``; for a pipeline ``args`` are its commands."""
@@ -37,37 +38,7 @@ RequestHook = Callable[[Span, Any, Sequence[Any], Mapping[str, Any]], None]
 ResponseHook = Callable[[Span, Any, Any], None]
 """``response_hook(span, instance, response)``."""
 
-UNKNOWN_TARGET = Target(names.REDIS)
-
-_P = ParamSpec("_P")
-_R = TypeVar("_R")
 _current: ContextVar[Scope | None] = ContextVar("otel_redis_cache_call", default=None)
-
-
-def harmless(
-    step: str,
-) -> Callable[
-    [Callable[Concatenate[Observer, _P], _R]], Callable[Concatenate[Observer, _P], _R | None]
-]:
-    """Guard one of our own steps: the only place where any exception is caught."""
-
-    def guard(
-        method: Callable[Concatenate[Observer, _P], _R],
-    ) -> Callable[Concatenate[Observer, _P], _R | None]:
-        @functools.wraps(method)
-        def guarded(self: Observer, /, *args: _P.args, **kwargs: _P.kwargs) -> _R | None:
-            try:
-                return method(self, *args, **kwargs)
-            except Exception as fault:
-                if raised_by_handler(fault):
-                    raise
-                with suppress(Exception):  # of a log handler, for example
-                    self.recorder.contain(step, fault)
-                return None
-
-        return guarded
-
-    return guard
 
 
 class Scope:
@@ -102,6 +73,7 @@ class Call:
         "instance",
         "is_batch",
         "kwargs",
+        "label",
         "metric_operation",
         "observer",
         "operation",
@@ -113,6 +85,7 @@ class Call:
         "span",
         "started",
         "started_unix",
+        "sweep",
         "target",
         "transaction",
     )
@@ -136,6 +109,10 @@ class Call:
         self.kwargs = kwargs
         self.is_batch = is_batch
         self.transaction = transaction
+        self.sweep = sweeps.around(instance)
+        """The ``invalidate()`` that this is a part of."""
+        self.label = reasons.current()
+        """Why the application removes what this removes."""
         self.commands: Sequence[Command] = ()
         self.operation = self.metric_operation = names.OTHER_OPERATION
         self.target = UNKNOWN_TARGET
@@ -248,6 +225,17 @@ class Observer:
         keys, args = tuple(keys or ()), tuple(args or ())
         return self.open(client, ("EVALSHA", script.sha, len(keys), *keys, *args), {})
 
+    @harmless("open")
+    def open_sweep(
+        self, client: object, pattern: bytes, label: Label, *, traced: bool
+    ) -> Sweep | None:
+        """What ``invalidate()`` tells of itself; None where there is nothing to observe."""
+        if not self._observes(client, ()):
+            return None
+        return Sweep(
+            self.recorder, self._caches, self._settings, client, label, pattern, traced=traced
+        )
+
     def _observes(self, client: object, args: Sequence[object]) -> bool:
         scope = _current.get()
         if scope is not None and scope.call is not None:
@@ -332,6 +320,8 @@ class Observer:
         call.started_unix = time.time_ns()
         if not self._makes_spans or (self._is_choosy and not self._wants_span(call)):
             return
+        if call.sweep is not None and not call.sweep.traced:
+            return
         if not get_current_span().get_span_context().is_valid:
             if self._settings.require_parent_span:
                 return
@@ -364,7 +354,7 @@ class Observer:
     def end(self, call: Call, error: BaseException | None) -> None:
         """What came of it: counted, recorded, and put on the span before that ends."""
         self._judge(call, error)
-        if self._counts_caches:
+        if self._counts_caches and call.sweep is None:
             self._count(call)
         if call.deferred:
             self._start_late(call, error)
@@ -411,6 +401,7 @@ class Observer:
                     call.started_unix / 1e9,
                     probes=self._settings.count_probes,
                     expires=index in expiring,
+                    reason=self._reason_of(call),
                 )
 
     def _shows_outcome(self, call: Call) -> bool:
@@ -436,7 +427,17 @@ class Observer:
             [self._caches.name_of(key) for key in command.keys],
             call.started_unix / 1e9,
             probes=self._settings.count_probes,
+            reason=self._reason_of(call),
         )
+
+    def _reason_of(self, call: Call) -> Callable[[], str] | None:
+        """Gives the application's own reason for removals, as metrics may carry it."""
+        if call.sweep is not None:
+            reason = call.sweep.reason
+            return lambda: reason
+        if call.label is None:
+            return None
+        return partial(self.recorder.tallies.reason_of, call.label.reason)
 
     @harmless("count")
     def _count(self, call: Call) -> None:
@@ -453,6 +454,12 @@ class Observer:
         if not span.is_recording():
             return
         attributes = self._descriptions.at_end(call.outcome, call.failure, call.commands)
+        if (
+            call.label is not None
+            and call.label.trigger
+            and names.INVALIDATION_REASON in attributes
+        ):
+            attributes[names.INVALIDATION_TRIGGER] = call.label.trigger
         if call.script_loads:
             attributes[names.SCRIPT_LOADS] = call.script_loads
         if len(call.commands) > 1:

@@ -8,7 +8,7 @@ count may be a bool. Where a reply cannot tell, nothing is counted.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from otel_redis_cache import conventions as names
@@ -30,6 +30,7 @@ def judge(
     *,
     probes: bool,
     expires: bool = False,
+    reason: Callable[[], str] | None = None,
 ) -> None:
     """Add what the reply of one command says.
 
@@ -41,13 +42,14 @@ def judge(
         now: unix time in seconds when the command was sent, to tell past deadlines.
         probes: whether existence checks are lookups.
         expires: whether a later command of the same batch gave the key a time to live.
+        reason: the application's own one for what is removed on purpose; asked for each request.
     """
     rule, operands = command
     outcome.caches.update(caches)
     if rule.read is not None and (probes or not rule.read.probe):
         _judge_lookups(outcome, rule.read, operands, caches, reply)
     if rule.removal is not None:
-        _judge_removal(outcome, rule.removal, command, caches, reply, now)
+        _judge_removal(outcome, rule.removal, command, caches, reply, now, reason)
     if rule.write is not None:
         stored = rule.write.stored(operands, reply)
         if stored is False:
@@ -56,7 +58,15 @@ def judge(
             _add_writes(outcome, rule.write, command, caches, names.STORED, expires=expires)
 
 
-def condemn(outcome: Outcome, command: Command, caches: Names, now: float, *, probes: bool) -> None:
+def condemn(
+    outcome: Outcome,
+    command: Command,
+    caches: Names,
+    now: float,
+    *,
+    probes: bool,
+    reason: Callable[[], str] | None = None,
+) -> None:
     """Add a command that was sent and failed: each of its lookups is an error."""
     rule, operands = command
     outcome.caches.update(caches)
@@ -66,7 +76,7 @@ def condemn(outcome: Outcome, command: Command, caches: Names, now: float, *, pr
     if removal is not None and not removal.incidental and removal.asked(operands, now) > 0:
         cache = _one_cache(removal, caches)
         if cache is not None:
-            _bump(outcome.removals, (cache, removal.reason, names.ERROR))
+            _bump(outcome.removals, (cache, _reason(removal, reason), names.ERROR))
     if rule.write is not None:
         _add_writes(outcome, rule.write, command, caches, names.ERROR)
 
@@ -113,7 +123,13 @@ def _add_failed_lookups(outcome: Outcome, read: Read, caches: Names, asked: int)
 
 
 def _judge_removal(
-    outcome: Outcome, removal: Removal, command: Command, caches: Names, reply: Reply, now: float
+    outcome: Outcome,
+    removal: Removal,
+    command: Command,
+    caches: Names,
+    reply: Reply,
+    now: float,
+    own_reason: Callable[[], str] | None,
 ) -> None:
     asked = removal.asked(command.operands, now)
     cache = _one_cache(removal, caches)
@@ -122,17 +138,23 @@ def _judge_removal(
     removed = removal.removed(command.operands, reply)
     if removal.incidental and not removed:
         return
-    _bump(outcome.removals, (cache, removal.reason, _effect(removal, asked, removed)))
+    reason = _reason(removal, own_reason)
+    _bump(outcome.removals, (cache, reason, _effect(removal, asked, removed)))
     if not removal.tells:
         return
     if removal.each_key and removed == asked:
         distinct = dict(zip(map(key_bytes, command.keys), caches, strict=False))
         for name in distinct.values():
             if name is not None:
-                _bump(outcome.removed, (name, removal.reason))
+                _bump(outcome.removed, (name, reason))
     else:
         # Zero is kept too: the span then says that nothing was found.
-        _bump(outcome.removed, (cache, removal.reason), removed)
+        _bump(outcome.removed, (cache, reason), removed)
+
+
+def _reason(removal: Removal, own: Callable[[], str] | None) -> str:
+    """Why; what a write removes in passing has no reason but its own."""
+    return removal.reason if own is None or removal.incidental else own()
 
 
 def _effect(removal: Removal, asked: int, removed: int) -> str:

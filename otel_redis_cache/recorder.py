@@ -46,6 +46,9 @@ class Recorder:
         if "operations" in settings.metrics:
             self._durations = _histogram(meter, names.OPERATION_DURATION)
             self._blocked = _histogram(meter, names.BLOCKED_DURATION)
+        self._invalidations: Histogram | None = None
+        if "cache" in settings.metrics:
+            self._invalidations = _histogram(meter, names.CACHE_INVALIDATION_DURATION)
         _observe(meter, self.tallies, settings)
         self._said: dict[str, object] = {}
 
@@ -54,11 +57,12 @@ class Recorder:
         operation: str,
         attributes: Mapping[str, AttributeValue],
         start_time: int | None = None,
+        kind: SpanKind = SpanKind.CLIENT,
     ) -> Span:
         """Start the span of one call, with all that a sampler may want to see."""
         return self.tracer.start_span(
             operation[:64],
-            kind=SpanKind.CLIENT,
+            kind=kind,
             attributes=attributes,
             start_time=start_time,
             record_exception=False,
@@ -96,6 +100,26 @@ class Recorder:
                 target, operation, failure, cache, blocking=blocking
             )
             histogram.record(elapsed / 1e9, attributes)
+
+    def record_invalidation(
+        self, system: str, cache: str, reason: str, effect: str, elapsed: int
+    ) -> None:
+        """Record how long an ``invalidate()`` took, in nanoseconds; in its span's context."""
+        if self._invalidations is None:
+            return
+        series = self.tallies.invalidations
+        # Names of the application's own rules may be too many; the bound has room for the rest.
+        if (system, cache, reason, effect) not in series and len(series) >= names.MAX_SERIES - 200:
+            self.tallies.overflow_of_series()
+            cache = names.OTHER_CACHE
+        series.add((system, cache, reason, effect))
+        attributes: Attributes = {
+            names.DB_SYSTEM_NAME: system,
+            names.CACHE_NAME: cache,
+            names.INVALIDATION_REASON: reason,
+            names.INVALIDATION_EFFECT: effect,
+        }
+        self._invalidations.record(elapsed / 1e9, attributes)
 
     def look_at_resource(self) -> None:
         """Say so where several processes would overwrite each other's metrics."""
@@ -160,9 +184,7 @@ class Recorder:
             return _folded(target, failure)
         attributes: Attributes = {**target.attributes, names.DB_OPERATION_NAME: operation}
         if failure is not None:
-            attributes[names.ERROR_TYPE] = failure.type
-            if failure.status is not None:
-                attributes[names.DB_RESPONSE_STATUS_CODE] = failure.status
+            attributes.update(failure.attributes)
         if cache is not None:
             attributes[names.CACHE_NAME] = cache
         series[key] = attributes

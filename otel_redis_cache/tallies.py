@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import Generic, TypeVar
 
 from otel_redis_cache import conventions as names
-from otel_redis_cache.caches import AutomaticNames
+from otel_redis_cache.caches import FirstNames
 from otel_redis_cache.facts import Outcome, Target
 from otel_redis_cache.forks import renew_after_fork
 
@@ -88,7 +88,9 @@ class Tallies:
         """Start at zero."""
         self.silent = False
         """True once another provider has taken over: its instruments then report nothing."""
-        self.automatic_names = AutomaticNames()
+        self.automatic_names = FirstNames()
+        self.reasons = FirstNames()
+        """The application's own reasons for removal."""
         self.observed: set[str] = set()
         """Instruments that the provider already has; a second one would be dropped unseen."""
         self.errors: Tally[str] = Tally()
@@ -101,6 +103,8 @@ class Tallies:
         self.durations: dict[object, Attributes] = {}
         self.blocked: dict[object, Attributes] = {}
         """Attribute sets of the histograms, each made once, by what they are made of."""
+        self.invalidations: set[tuple[str, str, str, str]] = set()
+        """(system, cache, reason, effect) of the durations of ``invalidate()``."""
 
     def take(self, target: Target, outcome: Outcome) -> None:
         """Count what one call did."""
@@ -113,6 +117,13 @@ class Tallies:
                 self.removed.add((target, entry), count)
         for removal, count in outcome.removals.items():
             self.removals.add((target, removal), count)
+
+    def reason_of(self, reason: str) -> str:
+        """A reason of the application's, as metrics may carry it; asked once for each request."""
+        if reason in names.REASONS or self.reasons.admit(reason, names.MAX_REASONS):
+            return reason
+        self.overflows.add(names.REASONS_BOUND)
+        return names.OTHER_REASON
 
     def overflow_of_names(self) -> None:
         """A key whose automatic name came too late."""
