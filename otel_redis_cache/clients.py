@@ -228,18 +228,17 @@ def scanned(reply: Any) -> tuple[int, list[bytes]]:
 def target_of(client: Any) -> Target:
     """Where a client, or a pipeline of it, was configured to go."""
     pool = getattr(client, "connection_pool", None)
-    if pool is None:
-        pool = client.nodes_manager
-    target = _targets.get(pool)
+    owner = client if pool is None else pool  # a cluster client has a pool for each node
+    target = _targets.get(owner)
     if target is None:
-        target = _targets[pool] = _configured_target(client, pool)
+        target = _targets[owner] = _configured_target(client, pool)
     return target
 
 
 def _configured_target(client: Any, pool: Any) -> Target:
     system = VALKEY if _module(client).partition(".")[0] == "valkey" else REDIS
     if is_cluster(client):
-        return Target(system, *_seeds(pool), "0")
+        return Target(system, *_seeds(client.nodes_manager), "0")
     address, port = _configured_address(pool)
     kwargs = cast("Mapping[str, Any]", pool.connection_kwargs)
     return Target(system, address, port, str(kwargs.get("db") or 0))
