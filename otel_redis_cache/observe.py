@@ -380,10 +380,11 @@ class Observer:
         if not self._always_judges and not self._shows_outcome(call):
             return
         call.replies = replies = self._replies(call, error)
+        reason = self._reason_of(call) if call.label or call.sweep else None
         if replies is None:
             if error is not None and not clients.refused(error):
                 for command in call.commands:
-                    self._condemn(call, command)
+                    self._condemn(call, command, reason)
             return
         pairs = list(zip(call.commands, replies, strict=False))
         expiring = outcomes.expiring_writes(pairs) if call.is_batch else frozenset[int]()
@@ -391,7 +392,7 @@ class Observer:
             if isinstance(reply, BaseException):
                 if call.failure is None:
                     call.failure = clients.failure_of(reply)
-                self._condemn(call, command)
+                self._condemn(call, command, reason)
             else:
                 outcomes.judge(
                     call.outcome,
@@ -401,7 +402,7 @@ class Observer:
                     call.started_unix / 1e9,
                     probes=self._settings.count_probes,
                     expires=index in expiring,
-                    reason=self._reason_of(call),
+                    reason=reason,
                 )
 
     def _shows_outcome(self, call: Call) -> bool:
@@ -420,20 +421,20 @@ class Observer:
         seen = call.replies
         return seen if seen is not None and any(reply is error for reply in seen) else None
 
-    def _condemn(self, call: Call, command: Command) -> None:
+    def _condemn(self, call: Call, command: Command, reason: Callable[[], str] | None) -> None:
         outcomes.condemn(
             call.outcome,
             command,
             [self._caches.name_of(key) for key in command.keys],
             call.started_unix / 1e9,
             probes=self._settings.count_probes,
-            reason=self._reason_of(call),
+            reason=reason,
         )
 
     def _reason_of(self, call: Call) -> Callable[[], str] | None:
         """Gives the application's own reason for removals, as metrics may carry it."""
         if call.sweep is not None:
-            reason = call.sweep.reason
+            reason = call.sweep.reason  # which the sweep has asked for, once for all its commands
             return lambda: reason
         if call.label is None:
             return None

@@ -218,6 +218,18 @@ def test_a_client_s_own_encoding_is_that_of_its_patterns(way: Way, client: Any) 
     assert way("größe:*", {"encoding": "latin-1"}).removed == 1
 
 
+def test_neither_a_pattern_nor_a_key_leaves_the_process(
+    way: Way, client: Any, recording: Recording
+) -> None:
+    client.mset({"alice@example.com:1": "x", "alice@example.com:2": "x"})
+    recording.instrument()
+    assert way("alice@example.com:*", trace_commands=True).removed == 2
+    assert way("alice@example.com:*").matched == 0
+
+    assert recording.counts("cache.invalidations") == {("_default", "delete"): 2}
+    assert "alice" not in recording.everything()
+
+
 @pytest.mark.parametrize("pattern", ["", b"", "*", b"**"])
 def test_all_keys_are_only_removed_when_everything_is_said(
     way: Way, client: Any, pattern: Any
@@ -409,11 +421,13 @@ def test_two_hundred_thousand_keys_never_keep_the_server_busy(
     fill(client, cart=5)
     recording.instrument()
     slow: Any = None
-    for attempt in range(1, 4):  # a machine that is busy with other things may stop the server
+    total = 0
+    for _ in range(3):  # a machine that is busy with other things may stop the server
         client.execute_command("DEBUG", "POPULATE", 200_000, "user", 10)
         server.reset_stats()
         server.call("SLOWLOG", "RESET")
         done = invalidate(client, "user:*")
+        total += done.removed
         slow = server.call("SLOWLOG", "GET")
         if not slow:
             break
@@ -421,6 +435,6 @@ def test_two_hundred_thousand_keys_never_keep_the_server_busy(
     assert slow == []
     assert (done.matched, done.removed, done.outcome) == (200_000, 200_000, "success")
     assert client.dbsize() == 5
-    assert recording.counts("cache.invalidations") == {("user", "delete"): 200_000 * attempt}
+    assert recording.counts("cache.invalidations") == {("user", "delete"): total}
     assert server.commandstats().keys() >= {"scan", "unlink"}
     assert "keys" not in server.commandstats()

@@ -112,7 +112,8 @@ def test_a_get_enters_few_functions_of_ours(client: Any, recording: Recording) -
     assert ours <= BUDGET
 
 
-BUDGET = 75  # 7 of them so that an interrupt, at any line, leaves no call open
+# 7 of them so that an interrupt, at any line, leaves no call open; 2 ask for a label and a sweep.
+BUDGET = 77
 
 
 def test_without_an_observer_a_call_enters_few_functions_of_ours(

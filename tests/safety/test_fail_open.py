@@ -19,6 +19,7 @@ from otel_redis_cache import (
     descriptions,
     observe,
     outcomes,
+    sweeps,
 )
 from otel_redis_cache import conventions as names
 from otel_redis_cache.recorder import Recorder
@@ -64,6 +65,10 @@ STEPS: dict[str, tuple[object, str, str]] = {
     "duration": (Recorder, "record_duration", "duration"),
     "end": (Recorder, "end", "finish"),
     "replies": (observe, "replies_of", "replies"),
+    "parts": (sweeps, "around", "open"),
+    "sweep": (observe, "Sweep", "open"),
+    "reason": (Tallies, "reason_of", "invalidation"),
+    "invalidation": (Recorder, "record_invalidation", "invalidation"),
 }
 
 
