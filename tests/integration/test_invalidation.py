@@ -110,6 +110,19 @@ def test_its_commands_have_durations_and_are_not_counted_again(
     assert "cache.name" not in attributes_of(recording.spans()[-1])
 
 
+def test_an_entry_that_it_removes_is_loaded_no_more(client: Any, recording: Recording) -> None:
+    recording.instrument()
+    client.get("user:1")
+    client.set("user:1", "x", ex=60)
+    client.get("user:2")
+    with suppress_instrumentation():
+        client.set("user:2", "x")  # by another process
+    invalidate(client, "user:*")
+    client.set("user:2", "x", ex=60)
+
+    assert recording.counts("cache.load.duration") == {"user": 1}
+
+
 def test_a_pattern_that_matches_nothing_is_a_request_in_vain(
     way: Way, client: Any, recording: Recording
 ) -> None:

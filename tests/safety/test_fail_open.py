@@ -60,6 +60,8 @@ STEPS: dict[str, tuple[object, str, str]] = {
     "condemn": (outcomes, "condemn", "outcome"),
     "names": (caches.Caches, "name_of", "outcome"),
     "tallies": (Tallies, "take", "count"),
+    "loads": (Tallies, "follow", "loads"),
+    "values": (Recorder, "record_values", "values"),
     "attributes": (descriptions, "outcome_attributes", "attributes"),
     "status": (Recorder, "finish", "attributes"),
     "duration": (Recorder, "record_duration", "duration"),
