@@ -87,7 +87,11 @@ NOT_GIVEN: dict[str, Any] = {
     "SET NX that is refused": lambda c: c.set("user:1", "y", ex=SECONDS, nx=True),
     "SET XX that is refused": lambda c: c.set("user:none", "y", ex=SECONDS, xx=True),
     "SET with a past time": lambda c: c.set("user:1", "y", exat=1_000_000_000),
-    "SET that fails": lambda c: c.execute_command("SET", "user:1", "y", "EX", "soon"),
+    "SET that fails": lambda c: (
+        c.pipeline(transaction=False)
+        .execute_command("SET", "user:1", "y", "EX", "soon")
+        .execute(raise_on_error=False)
+    ),
     "GETEX, which renews": lambda c: c.getex("user:1", ex=SECONDS),
     "EXPIRE of a missing key": lambda c: c.expire("user:none", SECONDS),
     "EXPIRE that is refused": lambda c: c.expire("user:1", 1, gt=True),
@@ -105,10 +109,7 @@ def test_no_time_to_live_is_recorded_where_none_was_given(
 ) -> None:
     client.set("user:1", "x", ex=SECONDS)
     recording.instrument()
-    try:
-        command(client)
-    except redis.ResponseError as failure:
-        assert "fails" in str(failure) or "not an integer" in str(failure)
+    command(client)
 
     assert lifetimes(recording) == {}
     assert all("cache.ttl" not in attributes_of(span) for span in recording.spans())

@@ -199,5 +199,5 @@ def test_the_load_is_an_exemplar_of_the_span_that_wrote_back(
     (point,) = recording.metrics()["cache.load.duration"].data.data_points
     get, write = recording.spans()
 
-    assert [e.span_id for e in point.exemplars] == [write.context.span_id]
+    assert [e.span_id for e in point.exemplars] == [write.get_span_context().span_id]
     assert get.name == "GET"

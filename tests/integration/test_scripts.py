@@ -64,7 +64,9 @@ READS: dict[str, tuple[Any, dict[tuple[str, str], int]]] = {
     "one key of a list": (lambda c: c.eval(READ_ALL, 1, "user:2"), MISS),
     "an empty container": (lambda c: c.eval(READ_HASH, 1, "user:2"), MISS),
     "a wrong type": (
-        lambda c: (c.lpush("user:3", "x"), c.eval(READ, 1, "user:3")),
+        lambda c: (
+            c.pipeline().lpush("user:3", "x").eval(READ, 1, "user:3").execute(raise_on_error=False)
+        ),
         {("user", "error"): 1},
     ),
     "a pipeline": (lambda c: c.pipeline().eval(READ, 1, "user:1").execute(), HIT),
@@ -77,10 +79,7 @@ def test_a_script_that_reads_has_lookups(
     client: Any, recording: Recording, call: Any, lookups: dict[tuple[str, str], int]
 ) -> None:
     recording.instrument(scripts=SCRIPTS)
-    try:
-        call(client)
-    except redis.ResponseError as failure:
-        assert "WRONGTYPE" in str(failure)
+    call(client)
 
     assert recording.lookups() == lookups
 
