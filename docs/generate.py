@@ -114,6 +114,11 @@ def telemetry() -> str:
         "client does by itself, nor for an empty poll of a blocking command without a parent span, "
         "nor for an empty pipeline. Status is ERROR on failure, without a description; a nil, a "
         "lost optimistic lock and a script that is loaded again are no failures.",
+        f"One INTERNAL span `{conventions.SPAN_OF_INVALIDATION}` for each call of `invalidate()`, with "
+        "the target, `cache.name` where what matched is in one cache (the pattern's where nothing "
+        "did), what was removed and why. Its commands have durations, but make no spans unless "
+        "`trace_commands` is on, and are not counted again: it is one request, of effect `removed`, "
+        "`none`, `partial` (it failed after a part was done) or `error`.",
         "## Where this differs from the semantic conventions",
         "\n".join(f"- {deviation}" for deviation in conventions.DEVIATIONS),
         "Names that the conventions mark as Development: `redis` of `db.system.name`. All `cache.*` "

@@ -28,8 +28,8 @@ _DIGIT = re.compile(r"[0-9]")
 _HEXADECIMAL = re.compile(r"[0-9A-Fa-f]{8}")
 
 
-class AutomaticNames:
-    """The names found so far, of which a process has a bounded number."""
+class FirstNames:
+    """The names that came first, of which a process has a bounded number."""
 
     def __init__(self) -> None:
         """Start with none."""
@@ -53,7 +53,7 @@ class Caches:
     """Names keys by the user's rules, else by the shape of a framework, else by their first part."""
 
     def __init__(
-        self, settings: Settings, known: AutomaticNames, overflowed: Callable[[], None]
+        self, settings: Settings, known: FirstNames, overflowed: Callable[[], None]
     ) -> None:
         """Compile the rules; ``overflowed`` is called for each key that a bound turns away."""
         self._delimiter = settings.key_delimiter

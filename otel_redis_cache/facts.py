@@ -202,6 +202,9 @@ class Contact(Enum):
     """The call says nothing of it: cancelled, refused by the client, or no connection was free."""
 
 
+UNKNOWN_TARGET = Target(names.REDIS)
+
+
 class Failure(NamedTuple):
     """Why a call failed, in words that never carry an argument."""
 
@@ -209,6 +212,14 @@ class Failure(NamedTuple):
     """``error.type``."""
     status: str | None = None
     """``db.response.status_code``: the Redis error prefix, where the server answered."""
+
+    @property
+    def attributes(self) -> dict[str, str]:
+        """Both, as spans and metrics carry them."""
+        attributes = {names.ERROR_TYPE: self.type}
+        if self.status is not None:
+            attributes[names.DB_RESPONSE_STATUS_CODE] = self.status
+        return attributes
 
 
 Names = Sequence[str | None]

@@ -76,13 +76,15 @@ LIBRARIES = (
         "Flask-Caching",
         "https://flask-caching.readthedocs.io/en/latest/",
         (
-            Shape("flask_cache_view/<path>", "flask_cache_view", r"flask_cache_view/"),
+            # Before 2.5 the view of a query string has no word before its path.
+            Shape("flask_cache_view/<path>", "flask_cache_view", r"flask_cache_(?:view)?/"),
+            Shape("flask_cache_/<path><md5>", "flask_cache_view"),
             Shape("flask_cache_user:<id>", "user", rf"flask_cache_({_WORD}):"),
             # memoize() has the version of a function beside its results.
             Shape(
                 "flask_cache_app.get_user_memver",
                 "flask_cache_memver",
-                r"flask_cache_[\w.]+_memver\Z",
+                r"flask_cache_[^:]+_memver\Z",
             ),
             Shape("flask_cache_<hash>", "flask_cache", r"flask_cache_"),
         ),

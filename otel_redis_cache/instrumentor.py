@@ -94,6 +94,11 @@ class RedisCacheInstrumentor(BaseInstrumentor):  # type: ignore[misc]  # untyped
         """All that watch clients now: the one of ``instrument()``, and those of single clients."""
         return cls._seams.observers()
 
+    @classmethod
+    def observer_of(cls, client: Any) -> Observer | None:
+        """Who watches this client, for the parts of this package that observe by themselves."""
+        return cls._seams.observer_of(client)
+
 
 def contain(step: str, fault: Exception) -> None:
     """Count a fault of our own outside of any call, and say so once."""

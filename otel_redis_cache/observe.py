@@ -7,31 +7,32 @@ telemetry and never the application. A pipeline is the same story with the queue
 
 from __future__ import annotations
 
-import functools
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from contextvars import ContextVar
+from functools import partial
 from types import TracebackType
-from typing import Any, Concatenate, ParamSpec, TypeVar, cast
+from typing import Any, cast
 
 from opentelemetry import context as context_api
 from opentelemetry.context import Context
 from opentelemetry.instrumentation.utils import is_instrumentation_enabled
 from opentelemetry.trace import Span, get_current_span, set_span_in_context
 
-from otel_redis_cache import clients, outcomes
+from otel_redis_cache import clients, outcomes, reasons, sweeps
 from otel_redis_cache import conventions as names
 from otel_redis_cache.caches import Caches
 from otel_redis_cache.commands import Commands, operation_of
 from otel_redis_cache.descriptions import Descriptions, failed_attributes
-from otel_redis_cache.facts import Command, Contact, Failure, Outcome, Target
+from otel_redis_cache.facts import UNKNOWN_TARGET, Command, Contact, Failure, Outcome
+from otel_redis_cache.guard import harmless
 from otel_redis_cache.latencies import Latencies
 from otel_redis_cache.loads import Followed, Times
 from otel_redis_cache.operands import word
+from otel_redis_cache.reasons import Label
 from otel_redis_cache.recorder import Recorder
 from otel_redis_cache.settings import Settings
-from otel_redis_cache.signals import raised_by_handler
+from otel_redis_cache.sweeps import Sweep
 
 RequestHook = Callable[[Span, Any, Sequence[Any], Mapping[str, Any]], None]
 """``request_hook(span, instance, args, kwargs)``; for a pipeline ``args`` are its commands."""
@@ -39,37 +40,7 @@ RequestHook = Callable[[Span, Any, Sequence[Any], Mapping[str, Any]], None]
 ResponseHook = Callable[[Span, Any, Any], None]
 """``response_hook(span, instance, response)``."""
 
-UNKNOWN_TARGET = Target(names.REDIS)
-
-_P = ParamSpec("_P")
-_R = TypeVar("_R")
 _current: ContextVar[Scope | None] = ContextVar("otel_redis_cache_call", default=None)
-
-
-def harmless(
-    step: str,
-) -> Callable[
-    [Callable[Concatenate[Observer, _P], _R]], Callable[Concatenate[Observer, _P], _R | None]
-]:
-    """Guard one of our own steps: the only place where any exception is caught."""
-
-    def guard(
-        method: Callable[Concatenate[Observer, _P], _R],
-    ) -> Callable[Concatenate[Observer, _P], _R | None]:
-        @functools.wraps(method)
-        def guarded(self: Observer, /, *args: _P.args, **kwargs: _P.kwargs) -> _R | None:
-            try:
-                return method(self, *args, **kwargs)
-            except Exception as fault:
-                if raised_by_handler(fault):
-                    raise
-                with suppress(Exception):  # of a log handler, for example
-                    self.recorder.contain(step, fault)
-                return None
-
-        return guarded
-
-    return guard
 
 
 class Scope:
@@ -105,6 +76,7 @@ class Call:
         "instance",
         "is_batch",
         "kwargs",
+        "label",
         "metric_operation",
         "observer",
         "operation",
@@ -116,6 +88,7 @@ class Call:
         "span",
         "started",
         "started_unix",
+        "sweep",
         "target",
         "transaction",
     )
@@ -139,6 +112,10 @@ class Call:
         self.kwargs = kwargs
         self.is_batch = is_batch
         self.transaction = transaction
+        self.sweep = sweeps.around(instance)
+        """The ``invalidate()`` that this is a part of."""
+        self.label = reasons.current()
+        """Why the application removes what this removes."""
         self.commands: Sequence[Command] = ()
         self.operation = self.metric_operation = names.OTHER_OPERATION
         self.target = UNKNOWN_TARGET
@@ -265,6 +242,17 @@ class Observer:
         keys, args = tuple(keys or ()), tuple(args or ())
         return self.open(client, ("EVALSHA", script.sha, len(keys), *keys, *args), {})
 
+    @harmless("open")
+    def open_sweep(
+        self, client: object, pattern: bytes, label: Label, *, traced: bool
+    ) -> Sweep | None:
+        """What ``invalidate()`` tells of itself; None where there is nothing to observe."""
+        if not self._observes(client, ()):
+            return None
+        return Sweep(
+            self.recorder, self._caches, self._settings, client, label, pattern, traced=traced
+        )
+
     def _observes(self, client: object, args: Sequence[object]) -> bool:
         scope = _current.get()
         if scope is not None and scope.call is not None:
@@ -349,6 +337,8 @@ class Observer:
         call.started_unix = time.time_ns()
         if not self._makes_spans or (self._is_choosy and not self._wants_span(call)):
             return
+        if call.sweep is not None and not call.sweep.traced:
+            return
         if not get_current_span().get_span_context().is_valid:
             if self._settings.require_parent_span:
                 return
@@ -386,7 +376,7 @@ class Observer:
             server.used = call.started
         else:
             self._follow(call, error)
-        if self._counts_caches:
+        if self._counts_caches and call.sweep is None:
             self._count(call)
         if call.outcome.touches:
             self._follow_loads(call)
@@ -419,10 +409,11 @@ class Observer:
         if not self._always_judges and not self._shows_outcome(call):
             return
         call.replies = replies = self._replies(call, error)
+        reason = self._reason_of(call) if call.label or call.sweep else None
         if replies is None:
             if error is not None and not clients.refused(error):
                 for command in call.commands:
-                    self._condemn(call, command)
+                    self._condemn(call, command, reason)
             return
         call.outcome.is_followed = self._follows_loads and bool(self.recorder.tallies.open_misses)
         sizes = self._measures_sizes or (call.span is not None and call.span.is_recording())
@@ -432,7 +423,7 @@ class Observer:
             if isinstance(reply, BaseException):
                 if call.failure is None:
                     call.failure = clients.failure_of(reply)
-                self._condemn(call, command)
+                self._condemn(call, command, reason)
             else:
                 outcomes.judge(
                     call.outcome,
@@ -442,6 +433,7 @@ class Observer:
                     call.started_unix / 1e9,
                     probes=self._settings.count_probes,
                     expires=index in expiring,
+                    reason=reason,
                     touches=self._follows_loads,
                     sizes=sizes,
                 )
@@ -462,14 +454,24 @@ class Observer:
         seen = call.replies
         return seen if seen is not None and any(reply is error for reply in seen) else None
 
-    def _condemn(self, call: Call, command: Command) -> None:
+    def _condemn(self, call: Call, command: Command, reason: Callable[[], str] | None) -> None:
         outcomes.condemn(
             call.outcome,
             command,
             [self._caches.name_of(key) for key in command.keys],
             call.started_unix / 1e9,
             probes=self._settings.count_probes,
+            reason=reason,
         )
+
+    def _reason_of(self, call: Call) -> Callable[[], str] | None:
+        """Gives the application's own reason for removals, as metrics may carry it."""
+        if call.sweep is not None:
+            reason = call.sweep.reason  # which the sweep has asked for, once for all its commands
+            return lambda: reason
+        if call.label is None:
+            return None
+        return partial(self.recorder.tallies.reason_of, call.label.reason)
 
     @harmless("outage")
     def _follow(self, call: Call, error: BaseException | None) -> None:
@@ -509,6 +511,12 @@ class Observer:
         if not span.is_recording():
             return
         attributes = self._descriptions.at_end(call.outcome, call.failure, call.commands)
+        if (
+            call.label is not None
+            and call.label.trigger
+            and names.INVALIDATION_REASON in attributes
+        ):
+            attributes[names.INVALIDATION_TRIGGER] = call.label.trigger
         if call.followed is not None and call.followed.joined:
             attributes[names.CACHE_STAMPEDE] = True
         if call.script_loads:

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import Generic, TypeVar
 
 from otel_redis_cache import conventions as names
-from otel_redis_cache.caches import AutomaticNames
+from otel_redis_cache.caches import FirstNames
 from otel_redis_cache.facts import Outcome, Target
 from otel_redis_cache.forks import renew_after_fork
 from otel_redis_cache.latencies import Latencies
@@ -99,7 +99,9 @@ class Tallies:
         """Start at zero."""
         self.silent = False
         """True once another provider has taken over: its instruments then report nothing."""
-        self.automatic_names = AutomaticNames()
+        self.automatic_names = FirstNames()
+        self.reasons = FirstNames()
+        """The application's own reasons for removal."""
         self.observed: set[str] = set()
         """Instruments that the provider already has; a second one would be dropped unseen."""
         self.errors: Tally[str] = Tally()
@@ -131,6 +133,13 @@ class Tallies:
         if outcome.removals:
             requests, entries = sum(outcome.removals.values()), sum(outcome.removed.values())
             self.windows.add(requests, entries)
+
+    def reason_of(self, reason: str) -> str:
+        """A reason of the application's, as metrics may carry it; asked once for each request."""
+        if reason in names.REASONS or self.reasons.admit(reason, names.MAX_REASONS):
+            return reason
+        self.overflows.add(names.REASONS_BOUND)
+        return names.OTHER_REASON
 
     def follow(self, target: Target, outcome: Outcome, times: Times) -> Followed:
         """Follow the misses that a call opened, met or wrote back; counts stampedes."""

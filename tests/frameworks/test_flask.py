@@ -38,7 +38,7 @@ def test_views_are_one_cache(
         assert application.test_client().get(f"/users/{WHO}:1?of={WHO}").text == f"{WHO}:1"
 
     (key,) = told.on_server()
-    assert key.startswith("flask_cache_view//users/<who>:")
+    assert "/users/<who>:" in key
     assert told.lookups() == {("flask_cache_view", "miss"): 1, ("flask_cache_view", "hit"): 1}
     assert told.writes() == {"flask_cache_view": 1}
 

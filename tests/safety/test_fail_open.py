@@ -19,6 +19,7 @@ from otel_redis_cache import (
     descriptions,
     observe,
     outcomes,
+    sweeps,
 )
 from otel_redis_cache import conventions as names
 from otel_redis_cache.latencies import Latencies
@@ -71,6 +72,10 @@ STEPS: dict[str, tuple[object, str, str]] = {
     "contact": (clients, "contact_of", "outage"),
     "outage": (Outages, "follow", "outage"),
     "latency": (Latencies, "add", "latency"),
+    "parts": (sweeps, "around", "open"),
+    "sweep": (observe, "Sweep", "open"),
+    "reason": (Tallies, "reason_of", "invalidation"),
+    "invalidation": (Recorder, "record_invalidation", "invalidation"),
 }
 
 

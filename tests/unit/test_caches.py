@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from otel_redis_cache.caches import AutomaticNames, Caches, compile_pattern, hash_key
+from otel_redis_cache.caches import Caches, FirstNames, compile_pattern, hash_key
 from otel_redis_cache.framework_keys import LIBRARIES
 from otel_redis_cache.settings import from_keywords
 
@@ -18,7 +18,7 @@ def caches(overflows: list[int] | None = None, **settings: Any) -> Caches:
         if overflows is not None:
             overflows.append(1)
 
-    return Caches(from_keywords(settings, {}), AutomaticNames(), overflowed)
+    return Caches(from_keywords(settings, {}), FirstNames(), overflowed)
 
 
 @pytest.mark.parametrize(

@@ -9,10 +9,14 @@ import otel_redis_cache
 def test_the_public_surface_is_small() -> None:
     assert otel_redis_cache.__all__ == [
         "Health",
+        "Invalidation",
         "RedisCacheInstrumentor",
         "SettingError",
         "Snapshot",
         "health",
+        "invalidate",
+        "invalidate_async",
+        "invalidation",
         "snapshot",
     ]
 

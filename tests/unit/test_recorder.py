@@ -39,6 +39,19 @@ def test_the_bound_holds_for_all_observers_of_a_provider(recording: Recording) -
     assert sum(count for _, count in points) == 4_000
 
 
+def test_invalidations_stay_under_the_bound_with_the_total_exact(recording: Recording) -> None:
+    recorder = recorder_of(recording)
+    for i in range(3_000):
+        recorder.record_invalidation("redis", f"cache{i}", "delete", ("none", "error")[i % 2], 1)
+    points = recording.points("cache.invalidation.duration")
+
+    assert len(points) <= 1_500
+    assert sum(count for _, count in points) == 3_000
+    folded = [count for attributes, count in points if attributes["cache.name"] == "_other"]
+    assert folded == [800, 800]
+    assert recording.counts("otel_redis_cache.overflows") == {"series": 1_600}
+
+
 def test_a_failure_is_told_by_its_type_and_status(recording: Recording) -> None:
     recorder = recorder_of(recording)
     target = Target("redis", "localhost")
