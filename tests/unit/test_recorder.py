@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import pytest
+
 from otel_redis_cache.facts import Failure, Target
 from otel_redis_cache.recorder import Recorder
 from otel_redis_cache.settings import Settings
@@ -10,13 +12,19 @@ def recorder_of(recording: Recording) -> Recorder:
     return Recorder(Settings(), recording.tracer_provider, recording.meter_provider)
 
 
-def test_durations_stay_under_the_bound_with_the_total_exact(recording: Recording) -> None:
+@pytest.mark.parametrize(
+    ("metric", "blocking"),
+    [("db.client.operation.duration", False), ("redis.client.blocked.duration", True)],
+)
+def test_durations_stay_under_the_bound_with_the_total_exact(
+    recording: Recording, metric: str, blocking: bool
+) -> None:
     recorder = recorder_of(recording)
     for i in range(3_000):
         failure = Failure("OOM", "OOM") if i % 2 else None
         target = Target("redis", f"host{i}")
-        recorder.record_duration(target, "GET", 1_000, failure, None, blocking=False)
-    points = recording.points("db.client.operation.duration")
+        recorder.record_duration(target, "GET", 1_000, failure, None, blocking=blocking)
+    points = recording.points(metric)
 
     assert len(points) <= 1_500
     assert sum(count for _, count in points) == 3_000
