@@ -11,6 +11,7 @@ from typing_extensions import is_typeddict
 
 from otel_redis_cache import Health, Snapshot, command_table, conventions
 from otel_redis_cache.facts import Rule
+from otel_redis_cache.framework_keys import LIBRARIES
 from otel_redis_cache.settings import FIELDS, PREFIX
 
 _MADE = "<!-- Made by docs/generate.py; do not edit. -->"
@@ -184,8 +185,25 @@ def _type_name(kind: Any) -> str:
     return " or ".join(map(_type_name, inner))
 
 
+def frameworks() -> str:
+    """What the keys of well-known libraries are called."""
+    rows = (
+        (f"[{library.name}]({library.documentation})", f"`{shape.key}`", f"`{shape.name}`")
+        for library in LIBRARIES
+        for shape in library.shapes
+    )
+    return _page(
+        "Keys of frameworks",
+        "What a key is called without any rule. `<...>` stands for what is never in a name: "
+        "identifiers, hashes, arguments. Where a key has nothing else, it is in `_default`; a rule "
+        "(`caches`) goes before all of this. Tests hold each of these with the real library.",
+        "\n".join(_table(("Library", "Key", "Cache"), rows)),
+    )
+
+
 PAGES = {
     "commands.md": commands,
+    "frameworks.md": frameworks,
     "settings.md": settings,
     "snapshot.md": snapshot,
     "telemetry.md": telemetry,
