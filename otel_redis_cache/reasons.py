@@ -36,7 +36,8 @@ class invalidation:  # noqa: N801  # read as a statement: `with invalidation(rea
     The label holds in asyncio tasks that are created inside the block and in
     ``asyncio.to_thread``; for other threads see :meth:`carry`. The inner one of two blocks is the
     label, all of it: a trigger that it leaves out is none. A block may be entered again, also
-    while it is open.
+    while it is open. In a generator, a block around a ``yield`` is open in the caller too, until
+    the generator goes on: leave it before.
     """
 
     __slots__ = ("label",)
@@ -53,19 +54,25 @@ class invalidation:  # noqa: N801  # read as a statement: `with invalidation(rea
         Raises:
             ValueError: one of them is empty or not text.
         """
-        self.label = label_of(reason, trigger)
+        self.label: Label | None = label_of(reason, trigger)
 
     def __enter__(self) -> None:
         """From here on."""
-        _open.set((*_open.get(), self))
+        blocks = _open.get()
+        try:
+            _open.set((*blocks, self))
+        except BaseException:  # out of a signal handler, and there will be no __exit__
+            _open.set(blocks)
+            raise
 
     def __exit__(self, *_: object) -> None:
         """Up to here; whatever else was opened in between stays open."""
         blocks = _open.get()
-        for position in reversed(range(len(blocks))):
-            if blocks[position] is self:
-                _open.set(blocks[:position] + blocks[position + 1 :])
-                break
+        try:
+            _open.set(_without(blocks, self))
+        except BaseException:
+            _open.set(_without(blocks, self))
+            raise
 
     @staticmethod
     def carry(function: Callable[_P, _R]) -> Callable[_P, _R]:
@@ -73,36 +80,59 @@ class invalidation:  # noqa: N801  # read as a statement: `with invalidation(rea
 
         For threads, which start without one: ``pool.submit(invalidation.carry(clean), key)``. Only
         the label is carried, not the whole context; without one, there is none in there either.
+        What the function returns to be run later, such as a coroutine of a plain function, is not
+        labelled.
 
         Raises:
-            TypeError: this cannot be called.
+            TypeError: this cannot be called, or is a generator function, which runs in its caller.
         """
         if not callable(function):
             raise TypeError(f"invalidation.carry takes a function, not {type(function).__name__}")
-        blocks = _open.get()
-        if inspect.iscoroutinefunction(function):
+        if _is(inspect.isgeneratorfunction, function) or _is(inspect.isasyncgenfunction, function):
+            raise TypeError(
+                "invalidation.carry takes a function, not a generator function: "
+                "give it the function that goes through the generator"
+            )
+        label = current()
+        if _is(inspect.iscoroutinefunction, function):
 
             @functools.wraps(function)
             async def carried_async(*args: Any, **kwargs: Any) -> Any:
-                before = _open.get()
-                _open.set(blocks)
-                try:
-                    return await function(*args, **kwargs)
-                finally:
-                    _open.set(before)
+                with _block_of(label):
+                    return await cast("Any", function)(*args, **kwargs)
 
             return cast("Callable[_P, _R]", carried_async)
 
         @functools.wraps(function)
         def carried(*args: _P.args, **kwargs: _P.kwargs) -> _R:
-            before = _open.get()
-            _open.set(blocks)
-            try:
+            with _block_of(label):
                 return function(*args, **kwargs)
-            finally:
-                _open.set(before)
 
         return carried
+
+
+def _block_of(label: Label | None) -> invalidation:
+    """A block of a label that is there already, or of none."""
+    block = invalidation.__new__(invalidation)
+    block.label = label
+    return block
+
+
+def _without(
+    blocks: tuple[invalidation, ...], block: invalidation
+) -> tuple[invalidation, ...]:
+    """The blocks that stay when this one is left: the last one that is it goes."""
+    for position in reversed(range(len(blocks))):
+        if blocks[position] is block:
+            return blocks[:position] + blocks[position + 1 :]
+    return blocks
+
+
+def _is(kind: Callable[[object], bool], function: object) -> bool:
+    """Whether a function is of this kind, be it a partial or an object that can be called."""
+    while isinstance(function, functools.partial):
+        function = cast("functools.partial[Any]", function).func
+    return kind(function) or kind(getattr(type(function), "__call__", None))
 
 
 def current() -> Label | None:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import threading
+from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -163,3 +164,58 @@ def test_reasons_are_bounded_and_those_of_commands_need_no_room() -> None:
     assert kept == {*own[:MAX_REASONS], *REASONS, "_other"}
     assert dict(counts.overflows.items()) == {"reasons": 10_000 - MAX_REASONS}
     assert counts.reason_of("reason0") == "reason0"
+
+
+def test_a_carried_coroutine_that_ends_elsewhere_takes_away_its_own_label_alone() -> None:
+    async def clean() -> None:
+        await asyncio.Event().wait()
+
+    with invalidation("carried"):
+        carried = invalidation.carry(clean)
+
+    async def start() -> None:
+        with invalidation("job"):
+            task = asyncio.create_task(carried())
+            await asyncio.sleep(0)
+            tasks.append(task)
+
+    tasks: list[asyncio.Task[None]] = []
+    loop = asyncio.new_event_loop()
+    loop.run_until_complete(start())
+    with invalidation("mine"):
+        # As where a loop is closed while a task of it waits: the task ends in this context.
+        tasks.pop().get_coro().close()  # type: ignore[union-attr]
+        assert current() == Label("mine")
+    assert current() is None
+    loop.close()
+
+
+async def test_an_object_that_is_awaited_when_it_is_called_is_carried_to_its_end() -> None:
+    class Clean:
+        async def __call__(self) -> Label | None:
+            await asyncio.sleep(0)
+            return current()
+
+    with invalidation("deploy"):
+        carried = invalidation.carry(Clean())
+        partly = invalidation.carry(functools.partial(Clean()))
+
+    assert await carried() == await partly() == Label("deploy")
+    assert current() is None
+
+
+def test_a_generator_function_cannot_be_carried() -> None:
+    def clean() -> Iterator[int]:
+        yield 1
+
+    async def clean_later() -> AsyncIterator[int]:
+        yield 1
+
+    class Clean:
+        def __call__(self) -> Iterator[int]:
+            yield 1
+
+    for generator in (clean, clean_later, Clean(), functools.partial(clean)):
+        function: Any = generator
+        with pytest.raises(TypeError, match="not a generator function: give it the function that"):
+            invalidation.carry(function)
