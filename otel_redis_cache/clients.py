@@ -88,6 +88,11 @@ def failure_of(error: BaseException) -> Failure:
     return Failure(kind.__name__ if telling else status, status)
 
 
+def is_failure(error: BaseException) -> bool:
+    """Whether Redis, the network or the client library failed, and not the application."""
+    return isinstance(error, OSError) or bool(_lineage(error))
+
+
 def refused(error: BaseException) -> bool:
     """Whether the client refused to send the call, so that nothing was asked for."""
     lineage = {base.__name__ for base in type(error).__mro__}
@@ -248,6 +253,18 @@ def scanned(reply: Any) -> tuple[int, list[bytes]]:
     if isinstance(cursor, dict):
         (cursor,) = cast("dict[str, int]", cursor).values()
     return cursor, keys
+
+
+def unlinking(client: Any) -> Any:
+    """A pipeline that says what UNLINK replied, whatever an application's callback makes of it.
+
+    The nodes of an asyncio cluster client share its callbacks, so that they apply there.
+    """
+    pipeline = client.pipeline(transaction=False)
+    for callbacks in ("response_callbacks", "cluster_response_callbacks"):
+        if hasattr(pipeline, callbacks):
+            setattr(pipeline, callbacks, {})
+    return pipeline
 
 
 def target_of(client: Any) -> Target:

@@ -27,6 +27,9 @@ from otel_redis_cache.sweeps import Sweep
 MAX_BATCH = 10_000
 """A SCAN with a higher count keeps a server busy for longer than others should have to wait."""
 
+MAX_UNLINK = 50
+"""Keys of one UNLINK, which frees strings, and values of up to 64 parts, before it replies."""
+
 
 @dataclass(frozen=True, slots=True)
 class Invalidation:
@@ -35,7 +38,10 @@ class Invalidation:
     matched: int
     """Keys that SCAN returned; it may return one twice."""
     removed: int
-    """Keys that this call removed: the sum of what UNLINK replied, and of nothing else."""
+    """Keys that this call removed: the sum of what UNLINK replied, and of nothing else.
+
+    Keys that a rule says are no cache are among them, and are in no metric and in no span.
+    """
     batches: int
     """Batches of keys that were sent to be removed."""
     duration: float
@@ -43,7 +49,7 @@ class Invalidation:
     outcome: Literal["success", "partial", "failure"]
     """``partial``: it failed after something was removed, or a part of the keys was gone through."""
     error: Exception | None
-    """What Redis, the network or the client failed with; None after a success."""
+    """What Redis, the network or the client library failed with; None after a success."""
 
 
 def invalidate(
@@ -58,9 +64,12 @@ def invalidate(
 ) -> Invalidation:
     """Remove all keys that match a pattern, on every primary of a cluster.
 
-    Keys that are written while this runs may stay. Where the client is instrumented, this makes
-    one span ``cache.invalidate`` and the metrics ``cache.invalidation.requests``,
-    ``cache.invalidation.duration`` and ``cache.invalidations``.
+    Keys that are written while this runs may stay. A cluster's nodes are asked for anew first; a
+    key that moves, meanwhile, to a node that was gone through already may stay. Where the client
+    is instrumented, this makes one span ``cache.invalidate`` and the metrics
+    ``cache.invalidation.requests``, ``cache.invalidation.duration`` and ``cache.invalidations``.
+
+    The application's own response callback of SCAN must keep the form of its reply.
 
     Args:
         client: a synchronous client of redis-py or valkey-py, alone, by Sentinel or of a cluster.
@@ -69,15 +78,19 @@ def invalidate(
         reason: why, as for :class:`otel_redis_cache.invalidation`; if not given, the label of the
             ``with invalidation(...)`` around this, else ``delete``.
         trigger: what set it off; on the span only.
-        everything: a pattern of nothing, or of ``*`` only, is meant.
-        batch_size: keys that one SCAN looks at, and at most about as many are removed at once;
-            1 to 10,000.
+        everything: a pattern of nothing, or of ``*`` only, is meant. Every key is named then, and
+            automatic names that were never used before take places among the first ones.
+        batch_size: keys that one SCAN looks at, and about as many at most are removed by one
+            pipeline of UNLINKs; 1 to 10,000. With asyncio, the event loop waits for a batch to be
+            read, named and written: a few ms for 1,000 keys, ten times as long for 10,000.
         trace_commands: whether each SCAN and UNLINK makes a span too.
 
     Returns:
-        What was done. A failure of Redis, the network or the client is in there, and not raised.
+        What was done. A failure of Redis, the network or the client library (``RedisError``,
+        ``OSError`` and what derives from them) is in there, and not raised.
 
     Raises:
+        Exception: whatever else stops it, such as a job's time-out, goes on as it came.
         TypeError: this is no such client, or the pattern is neither text nor bytes.
         ValueError: the pattern is empty, or another argument is not allowed.
     """
@@ -104,8 +117,10 @@ async def invalidate_async(
 ) -> Invalidation:
     """Do the same with an asyncio client.
 
-    It may be cancelled at any time; what was removed until then is counted. Arguments, result and
-    errors are those of :func:`invalidate`.
+    It may be cancelled at any time. What was removed until then is counted, but for the batch
+    whose reply has not come: the server may have removed it, or may still. Arguments, result and
+    errors are those of :func:`invalidate`. With a cluster client, the application's own response
+    callback of UNLINK must keep its reply, a count.
     """
     _check_client(client, "invalidate_async", asynchronous=True)
     work = _begin(client, pattern, reason, trigger, everything, batch_size, trace_commands)
@@ -152,8 +167,8 @@ class _Work:
         self._elapsed = time.perf_counter_ns() - self._started
         self._error = error
         if self._sweep is not None:
-            self._sweep.end(error, self._effect, self._elapsed)
-        return isinstance(error, Exception) and not raised_by_handler(error)
+            self._sweep.end(error, self._outcome, self._elapsed)
+        return error is not None and clients.is_failure(error) and not raised_by_handler(error)
 
     def close(self) -> None:
         if self._sweep is not None:
@@ -166,6 +181,7 @@ class _Work:
             return
         if clients.is_asynchronous(self._client):
             yield self._client.initialize  # it learns its nodes when it is first used
+        yield self._client.nodes_manager.initialize  # and which ones there are now
         for node in self._client.get_primaries():
             yield from self._pages_of({"target_nodes": node})
 
@@ -188,7 +204,7 @@ class _Work:
         self._matched += len(keys)
         self._batches += 1
         commands = self._commands(keys)
-        pipeline = self._client.pipeline(transaction=False)
+        pipeline = clients.unlinking(self._client)
         for _, together in commands:
             pipeline.execute_command("UNLINK", *together)
         yield partial(pipeline.execute, raise_on_error=False)
@@ -212,19 +228,17 @@ class _Work:
         by_cache: dict[str | None, list[bytes]] = {}
         for cache, key in pairs:
             by_cache.setdefault(cache, []).append(key)
-        return list(by_cache.items())
+        return [
+            (cache, together[start : start + MAX_UNLINK])
+            for cache, together in by_cache.items()
+            for start in range(0, len(together), MAX_UNLINK)
+        ]
 
     @property
     def _outcome(self) -> Literal["success", "partial", "failure"]:
         if self._error is None:
             return "success"
         return "partial" if self._removed or self._pages else "failure"
-
-    @property
-    def _effect(self) -> str:
-        if self._outcome == "success":
-            return names.REMOVED if self._removed else names.NONE
-        return names.PARTIAL if self._outcome == "partial" else names.ERROR
 
     def result(self) -> Invalidation:
         error = self._error if isinstance(self._error, Exception) else None

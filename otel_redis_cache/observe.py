@@ -112,9 +112,9 @@ class Call:
         self.kwargs = kwargs
         self.is_batch = is_batch
         self.transaction = transaction
-        self.sweep = sweeps.around(instance)
+        self.sweep = sweeps.around(instance, args, is_batch=is_batch)
         """The ``invalidate()`` that this is a part of."""
-        self.label = reasons.current()
+        self.label = reasons.current() if self.sweep is None else self.sweep.label
         """Why the application removes what this removes."""
         self.commands: Sequence[Command] = ()
         self.operation = self.metric_operation = names.OTHER_OPERATION
@@ -409,7 +409,10 @@ class Observer:
         if not self._always_judges and not self._shows_outcome(call):
             return
         call.replies = replies = self._replies(call, error)
-        reason = self._reason_of(call) if call.label or call.sweep else None
+        if call.sweep is not None and not self._tells_more_than_its_sweep(call):
+            call.failure = call.failure or first_failure(replies)
+            return
+        reason = self._reason_of(call) if call.label else None
         if replies is None:
             if error is not None and not clients.refused(error):
                 for command in call.commands:
@@ -428,7 +431,7 @@ class Observer:
                 outcomes.judge(
                     call.outcome,
                     command,
-                    [self._caches.name_of(key) for key in command.keys],
+                    self._names_of(call, command),
                     reply,
                     call.started_unix / 1e9,
                     probes=self._settings.count_probes,
@@ -437,6 +440,20 @@ class Observer:
                     touches=self._follows_loads,
                     sizes=sizes,
                 )
+
+    def _tells_more_than_its_sweep(self, call: Call) -> bool:
+        """Whether a part of a sweep, which counts for itself, is asked for its own outcome."""
+        return (
+            call.span is not None
+            or self._settings.duration_by_cache
+            or (self._follows_loads and bool(self.recorder.tallies.open_misses))
+        )
+
+    def _names_of(self, call: Call, command: Command) -> list[str | None]:
+        """The cache of each key of a command."""
+        if call.sweep is not None:
+            return call.sweep.names_of(command.keys)
+        return [self._caches.name_of(key) for key in command.keys]
 
     def _shows_outcome(self, call: Call) -> bool:
         # Whether a batch failed is known from its replies alone.
@@ -458,7 +475,7 @@ class Observer:
         outcomes.condemn(
             call.outcome,
             command,
-            [self._caches.name_of(key) for key in command.keys],
+            self._names_of(call, command),
             call.started_unix / 1e9,
             probes=self._settings.count_probes,
             reason=reason,
@@ -576,6 +593,13 @@ def see_replies(replies: object) -> None:
 def replies_of(reply: object) -> list[Any] | None:
     """A copy of the replies of a batch, which the application may change."""
     return [*cast("list[object]", reply)] if isinstance(reply, list) else None
+
+
+def first_failure(replies: Sequence[Any] | None) -> Failure | None:
+    """That of the first command of a batch that failed."""
+    errors = (reply for reply in replies or () if isinstance(reply, BaseException))
+    error = next(errors, None)
+    return None if error is None else clients.failure_of(error)
 
 
 def failed_commands(call: Call) -> list[int]:

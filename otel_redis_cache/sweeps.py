@@ -6,8 +6,9 @@ applies; they have durations, but neither spans of their own, unless asked for, 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextvars import ContextVar
+from typing import cast
 
 from opentelemetry import context as context_api
 from opentelemetry.context import Context
@@ -18,6 +19,7 @@ from otel_redis_cache import conventions as names
 from otel_redis_cache.caches import Caches
 from otel_redis_cache.facts import UNKNOWN_TARGET, Outcome
 from otel_redis_cache.guard import harmless
+from otel_redis_cache.operands import word
 from otel_redis_cache.reasons import Label
 from otel_redis_cache.recorder import AttributeValue, Recorder
 from otel_redis_cache.settings import Settings
@@ -26,24 +28,42 @@ from otel_redis_cache.settings import Settings
 class SweepScope:
     """What a context remembers of the sweep in flight; nothing hangs on one that is closed."""
 
-    __slots__ = ("client", "reason", "traced")
+    __slots__ = ("caches", "client", "label", "reason", "traced")
 
-    def __init__(self, client: object, *, traced: bool) -> None:
+    def __init__(self, client: object, label: Label, *, traced: bool) -> None:
         """``traced``: whether the commands of the sweep make spans."""
         self.client: object | None = client
         self.traced = traced
+        self.label = label
         self.reason = names.DELETE
+        """That of the label, as metrics may carry it."""
+        self.caches: Mapping[object, str | None] = {}
+        """Of the keys that are being removed, so that none is named, and counted as late, twice."""
+
+    def names_of(self, keys: Sequence[object]) -> list[str | None]:
+        """The cache of each key of one of its commands."""
+        return [self.caches.get(key) for key in keys]
+
+    def close(self) -> None:
+        """No call is a part of it any more."""
+        self.client = None
+        self.caches = {}
 
 
 _current: ContextVar[SweepScope | None] = ContextVar("otel_redis_cache_sweep", default=None)
 
 
-def around(client: object) -> SweepScope | None:
-    """The sweep that a call of this client is a part of."""
+def around(client: object, args: Sequence[object], *, is_batch: bool) -> SweepScope | None:
+    """The sweep that a call of this client is a part of: a SCAN, or a batch of UNLINKs."""
     scope = _current.get()
-    if scope is None or scope.client is None:
+    if scope is None or scope.client is None or not clients.serves(client, scope.client):
         return None
-    return scope if clients.serves(client, scope.client) else None
+    if is_batch:
+        batch = cast("Sequence[Sequence[object]]", args)
+        is_part = all(word(command[0]) == "UNLINK" for command in batch)
+    else:
+        is_part = bool(args) and word(args[0]) == "SCAN"
+    return scope if is_part else None
 
 
 class Sweep:
@@ -67,7 +87,7 @@ class Sweep:
         self._label = label
         self._pattern = pattern
         self._client = client
-        self._scope = SweepScope(client, traced=traced)
+        self._scope = SweepScope(client, label, traced=traced)
         self._outer: SweepScope | None = None
         self._target = UNKNOWN_TARGET
         self._reason = label.reason
@@ -89,14 +109,17 @@ class Sweep:
         """The cache of each key that matched."""
         found = [self._caches.name_of(key) for key in keys]
         self._matched.update(found)
+        self._scope.caches = dict(zip(keys, found, strict=True))
         return found
 
     def add(self, cache: str | None, removed: int) -> None:
         """Entries of one cache are gone."""
         self._removed[cache] = self._removed.get(cache, 0) + removed
 
-    def end(self, error: BaseException | None, effect: str, elapsed: int) -> None:
+    def end(self, error: BaseException | None, outcome: str, elapsed: int) -> None:
         """What came of it, after so many nanoseconds: counted, described, recorded."""
+        self._scope.close()
+        effect = self._effect_of(outcome)
         self._count(effect)
         if self._span is not None:
             self._describe_end(self._span, error)
@@ -104,7 +127,7 @@ class Sweep:
 
     def close(self, elapsed: int) -> None:
         """Leave nothing behind: no span, and no sweep in the context."""
-        self._scope.client = None
+        self._scope.close()
         try:
             self._end_span(elapsed)
         finally:
@@ -133,6 +156,16 @@ class Sweep:
         self._context_before = context_api.get_current()
         context_api.attach(set_span_in_context(self._span))
 
+    def _effect_of(self, outcome: str) -> str:
+        if outcome == "success":
+            return names.REMOVED if self._counted else names.NONE
+        return names.PARTIAL if outcome == "partial" else names.ERROR
+
+    @property
+    def _counted(self) -> int:
+        """Entries of caches that were removed; a key that a rule says is none is no entry."""
+        return sum(removed for cache, removed in self._removed.items() if cache is not None)
+
     @harmless("invalidation")
     def _count(self, effect: str) -> None:
         self._cache = self._only_cache()
@@ -149,13 +182,16 @@ class Sweep:
         """The cache this was about; None where a rule says that it is none."""
         if not self._matched:
             return self._caches.name_of(self._pattern)
-        return next(iter(self._matched)) if len(self._matched) == 1 else names.MIXED_CACHES
+        caches = self._matched - {None}
+        if len(caches) > 1:
+            return names.MIXED_CACHES
+        return next(iter(caches), None)
 
     @harmless("invalidation")
     def _describe_end(self, span: Span, error: BaseException | None) -> None:
         failure = None if error is None else clients.failure_of(error)
         attributes: dict[str, AttributeValue] = dict(failure.attributes) if failure else {}
-        attributes[names.INVALIDATION_REMOVED] = sum(self._removed.values())
+        attributes[names.INVALIDATION_REMOVED] = self._counted
         if self._cache is not None and self._cache != names.MIXED_CACHES:
             attributes[names.CACHE_NAME] = self._cache
         self.recorder.finish(span, attributes, failure)

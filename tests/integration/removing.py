@@ -32,13 +32,20 @@ def way_of(name: str, server: RedisServer) -> Way:
     make = CLIENTS[name]
     target = {"host": server.host, "port": server.port}
 
-    def remove(pattern: Any, client_options: Any = None, **options: Any) -> Invalidation:
+    def remove(
+        pattern: Any,
+        client_options: Any = None,
+        prepare: Callable[[Any], object] = bool,
+        **options: Any,
+    ) -> Invalidation:
         if "asyncio" not in name:
             with make(**target, **(client_options or {})) as client:
+                prepare(client)
                 return invalidate(client, pattern, **options)
 
         async def run() -> Invalidation:
             client = make(**target, **(client_options or {}))
+            prepare(client)
             try:
                 return await invalidate_async(client, pattern, **options)
             finally:

@@ -110,6 +110,78 @@ def test_its_commands_have_durations_and_are_not_counted_again(
     assert "cache.name" not in attributes_of(recording.spans()[-1])
 
 
+def test_its_commands_carry_its_own_reason_and_trigger(
+    way: Way, client: Any, recording: Recording
+) -> None:
+    fill(client, user=3)
+    recording.instrument()
+    with invalidation("model_update", trigger="admin"):
+        way("user:*", reason="deploy", trigger="ci", trace_commands=True)
+
+    told = [s for s in map(attributes_of, recording.spans()) if "cache.invalidation.reason" in s]
+    assert len(told) == 2
+    for attributes in told:
+        assert attributes["cache.invalidation.reason"] == "deploy"
+        assert attributes["cache.invalidation.trigger"] == "ci"
+
+
+@pytest.mark.parametrize("trace_commands", [False, True])
+def test_a_key_whose_automatic_name_came_too_late_is_counted_so_once(
+    way: Way, client: Any, recording: Recording, trace_commands: bool
+) -> None:
+    fill(client, user=3, cart=5)
+    recording.instrument(max_auto_caches=1)
+    client.get("user:1")
+    way("cart:*", trace_commands=trace_commands)
+
+    assert recording.counts("otel_redis_cache.overflows") == {"names": 5}
+    assert recording.counts("cache.invalidations") == {("_other", "delete"): 5}
+
+
+def test_the_durations_of_its_commands_tell_their_cache_where_that_is_asked_for(
+    way: Way, client: Any, recording: Recording
+) -> None:
+    fill(client, user=3)
+    recording.instrument(duration_by_cache=True)
+    way("user:*")
+
+    durations = recording.counts("db.client.operation.duration")
+    assert durations == {"SCAN": 1, ("UNLINK", "user"): 1}
+
+
+def test_what_the_application_sends_meanwhile_is_a_call_of_its_own(
+    server: RedisServer, client: Any, recording: Recording
+) -> None:
+    class Audited(redis.Redis):
+        def execute_command(self, *args: Any, **options: Any) -> Any:
+            reply = super().execute_command(*args, **options)
+            if args[0] == "SCAN":
+                super().execute_command("DEL", "audit:1")
+            return reply
+
+    fill(client, user=3, audit=2)
+    recording.instrument()
+    with Audited(host=server.host, port=server.port) as audited:
+        assert invalidate(audited, "user:*").removed == 3
+
+    assert recording.operations() == ["DEL", "cache.invalidate"]
+    assert recording.counts("cache.invalidations") == {
+        ("audit", "delete"): 1,
+        ("user", "delete"): 3,
+    }
+
+
+def test_a_callback_of_the_application_does_not_change_what_is_said(
+    way: Way, server: RedisServer, client: Any, recording: Recording
+) -> None:
+    fill(client, user=30)
+    recording.instrument()
+    done = way("user:*", prepare=lambda other: other.set_response_callback("UNLINK", bool))
+
+    assert (done.removed, done.outcome) == (30, "success")
+    assert recording.counts("cache.invalidations") == {("user", "delete"): 30}
+
+
 def test_an_entry_that_it_removes_is_loaded_no_more(client: Any, recording: Recording) -> None:
     recording.instrument()
     client.get("user:1")
@@ -173,7 +245,24 @@ def test_keys_that_are_no_cache_are_removed_and_not_counted(
     assert way("locks:*").removed == 3
     assert recording.counts("cache.invalidations") == {}
     assert recording.counts("cache.invalidation.requests") == {}
-    assert attributes_of(recording.span())["cache.invalidation.removed"] == 3
+    attributes = attributes_of(recording.span())
+    assert attributes["cache.invalidation.removed"] == 0
+    assert "cache.name" not in attributes
+
+
+def test_one_cache_beside_keys_that_are_none_is_that_one_cache(
+    way: Way, client: Any, recording: Recording
+) -> None:
+    fill(client, locks=3, user=2)
+    recording.instrument(caches="locks:*=-", auto_caches=True)
+
+    assert way("*", everything=True).removed == 5
+    assert recording.counts("cache.invalidations") == {("user", "delete"): 2}
+    key = ("user", "delete", "removed")
+    assert recording.counts("cache.invalidation.requests") == {key: 1}
+    attributes = attributes_of(recording.span())
+    assert attributes["cache.invalidation.removed"] == 2
+    assert attributes["cache.name"] == "user"
 
 
 def test_it_works_where_nothing_is_instrumented_or_all_is_suppressed(

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
+import itertools
 import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import copy_context
 from typing import Any
 
 import pytest
@@ -17,10 +20,18 @@ from redis.backoff import NoBackoff
 from redis.exceptions import NoPermissionError
 from redis.retry import Retry
 
-from otel_redis_cache import RedisCacheInstrumentor, invalidate, invalidate_async, sweeps
+from otel_redis_cache import (
+    RedisCacheInstrumentor,
+    invalidate,
+    invalidate_async,
+    invalidation,
+    reasons,
+    sweeps,
+)
 from tests.integration.removing import fill
 from tests.real.servers import RedisServer
 from tests.recording import Recording, attributes_of
+from tests.safety.test_interruptions import strike_at
 
 NO_RETRY = Retry(NoBackoff(), 0)
 
@@ -239,6 +250,96 @@ def test_an_interrupt_goes_on_and_leaves_nothing_open(
     recording.instrument()
     client.get("user:1")
     assert recording.operations()[-1] == "GET"
+
+
+class CircuitOpenError(Exception):
+    """What the application's own client raises."""
+
+
+def test_an_exception_of_the_application_goes_on_after_it_was_recorded(
+    server: RedisServer, client: Any, recording: Recording
+) -> None:
+    class Guarded(redis.Redis):
+        scans = 0
+
+        def execute_command(self, *args: Any, **options: Any) -> Any:
+            self.scans += 1
+            if self.scans > 2:
+                raise CircuitOpenError
+            return super().execute_command(*args, **options)
+
+    recording.instrument()
+    with (
+        Guarded(host=server.host, port=server.port) as guarded,
+        pytest.raises(CircuitOpenError),
+    ):
+        invalidate(guarded, "user:*", batch_size=100)
+
+    removed = 1_000 - client.dbsize()
+    assert removed > 0
+    assert told(recording)[::2] == ("partial", removed)
+    assert sweeps._current.get() is None
+
+
+def test_a_time_out_that_another_thread_injects_goes_on(
+    server: RedisServer, client: Any, recording: Recording
+) -> None:
+    raised: list[BaseException] = []
+
+    def inject() -> None:
+        ident = ctypes.c_ulong(threading.get_ident())
+        ctypes.pythonapi.PyThreadState_SetAsyncExc(ident, ctypes.py_object(JobTimeoutError))
+
+    class Injected(redis.Redis):
+        def execute_command(self, *args: Any, **options: Any) -> Any:
+            reply = super().execute_command(*args, **options)
+            inject()
+            return reply
+
+    def job() -> None:
+        with Injected(host=server.host, port=server.port) as injected:
+            try:
+                invalidate(injected, "user:*", batch_size=100)
+            except JobTimeoutError as error:
+                raised.append(error)
+
+    recording.instrument()
+    thread = threading.Thread(target=job)
+    thread.start()
+    thread.join()
+
+    assert len(raised) == 1
+
+
+def test_an_interrupt_at_any_line_leaves_no_sweep_behind_and_a_label_hardly_ever(
+    server: RedisServer, recording: Recording
+) -> None:
+    """A label stays where its block's own end is struck in its first lines."""
+    recording.instrument()
+    left: list[str] = []
+    struck = 0
+
+    def strike(number: int, client: Any) -> str | None:
+        def remove() -> None:
+            with invalidation("deploy"):
+                invalidate(client, "user:*")
+
+        client.set("user:1", "x")
+        where = strike_at(number, remove)
+        assert sweeps.around(client, ("SCAN", 0), is_batch=False) is None
+        if reasons.current() is not None:
+            left.append(where or "")
+        return where
+
+    with redis.Redis(host=server.host, port=server.port) as client:
+        for number in itertools.count(1):
+            if copy_context().run(strike, number, client) is None:
+                break
+            struck = number
+
+    assert struck > 500
+    assert set(left) <= {"__exit__"}
+    assert len(left) <= 2
 
 
 def test_where_this_package_is_off_it_only_removes(

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,12 +12,16 @@ import redis
 import redis.asyncio.cluster
 import valkey.asyncio.cluster
 from opentelemetry.instrumentation.utils import suppress_instrumentation
+from redis.backoff import NoBackoff
 from redis.cluster import RedisCluster
-from redis.exceptions import NoPermissionError
+from redis.exceptions import NoPermissionError, RedisClusterException
+from redis.retry import Retry
 from valkey.cluster import ValkeyCluster
 
 from otel_redis_cache import Invalidation, invalidate, invalidate_async
-from tests.real.clusters import Cluster
+from tests.real.clusters import Cluster, _asks
+from tests.real.processes import wait_until
+from tests.real.servers import RedisServer
 from tests.recording import Recording, attributes_of
 
 CLIENTS = {
@@ -110,6 +115,108 @@ def test_overlapping_invalidators_report_each_entry_once(
     assert sum(result.removed for result in results) == 300
     assert sum(result.matched for result in results) > 300
     assert recording.counts("cache.invalidations") == {("user", "delete"): 300}
+
+
+def owners(port: int) -> set[tuple[int, int, int]]:
+    """First slot, last slot and port of each primary, as one node sees it."""
+    with redis.Redis(port=port) as node:
+        rows: Any = node.connection_pool.get_connection()
+        try:
+            rows.send_command("CLUSTER SLOTS")
+            return {(row[0], row[1], row[2][1]) for row in rows.read_response()}
+        finally:
+            node.connection_pool.release(rows)
+
+
+def wait_for_owners(cluster: Cluster, number: int) -> None:
+    """Until all nodes see so many primaries with slots, the same ones, and are well."""
+
+    def agree() -> bool:
+        seen = [owners(port) for port in cluster.ports]
+        up = [_asks(port, "CLUSTER INFO") for port in cluster.ports]
+        ports = {port for _, _, port in seen[0]}
+        return (
+            all(view == seen[0] for view in seen)
+            and len(ports) == number
+            and all("'cluster_state': 'ok'" in info for info in up)
+        )
+
+    wait_until(agree, timeout=20, what="the nodes agree")
+
+
+@pytest.fixture
+def grown(server: RedisServer, tmp_path: Path) -> Iterator[tuple[Cluster, Callable[[], None]]]:
+    """A cluster whose third node has no slots yet, and what gives it some."""
+    with Cluster(server.binary, tmp_path, 3) as cluster:
+        first, _, third = cluster.ports
+        ((start, end, _),) = [row for row in owners(first) if row[2] == third]
+        for port in cluster.ports:
+            _asks(port, "CLUSTER DELSLOTSRANGE", start, end)
+        _asks(first, "CLUSTER ADDSLOTSRANGE", start, end)
+        _asks(first, "CLUSTER BUMPEPOCH")
+        wait_for_owners(cluster, 2)
+
+        def scale_out() -> None:
+            new = _asks(third, "CLUSTER MYID")
+            for port in (third, *cluster.ports[:2]):
+                with redis.Redis(port=port) as node:
+                    pipeline = node.pipeline(transaction=False)
+                    for slot in range(start, end + 1):
+                        pipeline.execute_command("CLUSTER SETSLOT", slot, "NODE", new)
+                    pipeline.execute()
+            _asks(third, "CLUSTER BUMPEPOCH")
+            wait_for_owners(cluster, 3)
+
+        yield cluster, scale_out
+
+
+async def test_a_client_made_before_the_cluster_grew_reaches_the_new_primaries(
+    grown: tuple[Cluster, Callable[[], None]],
+) -> None:
+    cluster, scale_out = grown
+    target = {"host": cluster.host, "port": cluster.ports[0]}
+    made: dict[str, Any] = {name: CLIENTS[name](**target) for name in CLIENTS}
+    for name, client in made.items():
+        if "asyncio" in name:
+            await client.initialize()
+        assert len(client.get_primaries()) == 2
+    scale_out()
+    with RedisCluster(**target) as other:
+        for name, client in made.items():
+            for i in range(300):
+                other.set(f"user:{i}", "x")
+            if "asyncio" in name:
+                done = await invalidate_async(client, "user:*")
+                await client.aclose()
+            else:
+                done = invalidate(client, "user:*")
+                client.close()
+            assert (name, done.removed, sizes(cluster)) == (name, 300, 0)
+            assert done.outcome == "success"
+
+
+def test_a_cluster_s_callback_of_the_application_does_not_change_what_is_said(
+    cluster: Cluster, nodes: Any
+) -> None:
+    for make in (RedisCluster, ValkeyCluster):
+        for i in range(30):
+            nodes.set(f"user:{i}", "x")
+        client: Any = make(host=cluster.host, port=cluster.ports[0])
+        with client:
+            client.set_response_callback("UNLINK", lambda _, **__: 7)
+            assert invalidate(client, "user:*").removed == 30
+
+
+def test_a_cluster_of_which_nobody_answers_is_a_failure_and_not_raised(
+    server: RedisServer, tmp_path: Path
+) -> None:
+    with Cluster(server.binary, tmp_path, 1) as cluster:
+        client = RedisCluster(host=cluster.host, port=cluster.ports[0], retry=Retry(NoBackoff(), 0))
+    with client:
+        done = invalidate(client, "user:*")
+
+    assert (done.outcome, done.removed) == ("failure", 0)
+    assert isinstance(done.error, RedisClusterException)  # which is no RedisError
 
 
 def test_a_node_that_denies_leaves_a_partial_result(
