@@ -102,8 +102,8 @@ class RedisCacheInstrumentor(BaseInstrumentor):  # type: ignore[misc]  # untyped
 
 def contain(step: str, fault: Exception) -> None:
     """Count a fault of our own outside of any call, and say so once."""
-    for observer in RedisCacheInstrumentor.observers()[:1]:
-        with suppress(Exception):  # of a log handler, for example
+    with suppress(Exception):  # of a log handler, for example
+        for observer in RedisCacheInstrumentor.observers()[:1]:
             observer.recorder.contain(step, fault)
 
 

@@ -194,9 +194,7 @@ class Observer:
         self._records_durations = "operations" in settings.metrics
         self._latencies = counts.latencies if settings.snapshot else None
         self._outages = counts.outages
-        self._counts_caches = settings.snapshot or not settings.metrics.isdisjoint(
-            {"cache", "ratio"}
-        )
+        self._counts_caches = settings.counts_caches
         self._follows_loads = settings.snapshot or "loads" in settings.metrics
         self._measures_sizes = "size" in settings.metrics
         self._always_judges = (
@@ -373,7 +371,7 @@ class Observer:
         self._judge(call, error)
         server = self._outages.servers.get(call.target)
         if server is not None and server.is_well and error is None:
-            server.used = call.started
+            server.answered = max(server.answered, call.started)
         else:
             self._follow(call, error)
         if self._counts_caches and call.sweep is None:

@@ -1,8 +1,8 @@
 """When a server could not be reached, as the calls of this process saw it.
 
 An outage begins when a call fails on the network, or with the third time-out in a row, dated to
-the start of that call; it ends with the answer to a call that was started later. Answers are all
-that tell: an error reply is one.
+the start of that call; it ends with the answer to a call that was started later, and does not begin
+where there was such an answer already. Answers are all that tell: an error reply is one.
 """
 
 from __future__ import annotations
@@ -55,18 +55,25 @@ class Outage:
 class Server:
     """What the calls to one target have seen of it."""
 
-    __slots__ = ("is_well", "outage", "target", "timeouts", "used")
+    __slots__ = ("answered", "is_well", "outage", "target", "timeouts", "tried")
 
     def __init__(self, target: Target) -> None:
         """Nothing is known to be wrong."""
         self.target = target
-        self.used = 0
-        """When the latest call was started."""
+        self.tried = 0
+        """When the latest call was started that did not go well."""
+        self.answered = 0
+        """When the latest call was started that had an answer."""
         self.timeouts = 0
         """Time-outs since the last answer."""
         self.outage: Outage | None = None
         self.is_well = True
         """No outage, and no time-out since the last answer: there is nothing to follow."""
+
+    @property
+    def used(self) -> int:
+        """When the latest call was started."""
+        return max(self.tried, self.answered)
 
 
 class Outages:
@@ -82,7 +89,7 @@ class Outages:
         self._lock = threading.RLock()
         self._history: deque[Outage] = deque(maxlen=HISTORY)
         self.servers: dict[Target, Server] = {}
-        """Every server used. The answer of one that is well changes nothing but when it was used,
+        """Every server used. The answer of one that is well changes nothing but when it answered,
         which the caller sets itself: that is what nearly all calls cost."""
 
     def follow(
@@ -98,19 +105,21 @@ class Outages:
         """Take what became of one call; returns the outage that it ended."""
         with self._lock:
             server = self._server_of(target)
-            server.used = max(server.used, started)
             over = None
             if contact is Contact.ANSWERED:
+                server.answered = max(server.answered, started)
                 server.timeouts = 0
                 if server.outage is not None and started > server.outage.began:
                     over = replace(server.outage, ended=ended)
                     self._history.append(over)
                     server.outage = None
-            elif contact is not Contact.UNKNOWN:
-                server.timeouts += contact is Contact.TIMED_OUT
-                is_out = contact is Contact.UNREACHED or server.timeouts >= TIMEOUTS
-                if server.outage is None and is_out:
-                    server.outage = Outage(target, error_type, started, started_unix)
+            else:
+                server.tried = max(server.tried, started)
+                if contact is not Contact.UNKNOWN and started > server.answered:
+                    server.timeouts += contact is Contact.TIMED_OUT
+                    is_out = contact is Contact.UNREACHED or server.timeouts >= TIMEOUTS
+                    if server.outage is None and is_out:
+                        server.outage = Outage(target, error_type, started, started_unix)
             server.is_well = server.outage is None and not server.timeouts
             return over
 

@@ -126,7 +126,8 @@ class Seams:
 
     def observers(self) -> list[Observer]:
         """All that watch something."""
-        found = [self.observer, *(mark.observer for mark in list(self._marks))]
+        with self._lock:  # a set that grows cannot be gone through
+            found = [self.observer, *(mark.observer for mark in self._marks)]
         return [observer for observer in found if observer is not None]
 
     def observer_of(self, client: Any) -> Observer | None:

@@ -277,6 +277,11 @@ class Settings:
                     raise SettingError(message, "caches", "key_delimiter")
 
     @property
+    def counts_caches(self) -> bool:
+        """Whether lookups, writes and removals are counted."""
+        return self.snapshot or not self.metrics.isdisjoint({"cache", "ratio"})
+
+    @property
     def names_automatically(self) -> bool:
         """Whether keys that no rule matches are named after their first part."""
         return not self.caches if self.auto_caches is None else self.auto_caches

@@ -175,7 +175,7 @@ class Sweep:
                 outcome.removed[cache, self._reason] = removed
         if self._cache is not None:
             outcome.removals[self._cache, self._reason, effect] = 1
-        if self._settings.snapshot or "cache" in self._settings.metrics:
+        if self._settings.counts_caches:
             self.recorder.count(self._target, outcome)
 
     def _only_cache(self) -> str | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -192,6 +193,67 @@ def test_a_blocking_command_that_waits_too_long_is_no_sign_of_an_outage(
     assert snapshot()["outages"] == []
 
 
+def test_a_call_that_fails_after_later_ones_were_answered_is_no_sign_of_an_outage(
+    valkey_server: RedisServer, recording: Recording
+) -> None:
+    recording.instrument()
+    with (
+        redis.Redis(
+            host=valkey_server.host, port=valkey_server.port, client_name="waits", retry=NO_RETRY
+        ) as waits,
+        redis.Redis(host=valkey_server.host, port=valkey_server.port) as client,
+    ):
+        waits.ping()
+        (own,) = [c["id"] for c in client.client_list() if c["name"] == "waits"]
+        failures: list[Exception] = []
+
+        def wait() -> None:
+            try:
+                waits.blpop(["queue:1"], timeout=20)
+            except redis.ConnectionError as failure:
+                failures.append(failure)
+
+        thread = threading.Thread(target=wait)
+        thread.start()
+        deadline = time.monotonic() + 10
+        while client.info("clients")["blocked_clients"] == 0 and time.monotonic() < deadline:
+            time.sleep(0.01)
+        client.get("user:1")
+        client.client_kill_filter(_id=own)
+        thread.join()
+
+    assert len(failures) == 1
+    assert health()["status"] == "healthy"
+    assert snapshot()["outages"] == []
+
+
+def test_health_is_asked_for_while_clients_are_instrumented_one_by_one(
+    recording: Recording,
+) -> None:
+    recording.instrument()
+    done = threading.Event()
+    kept = [redis.Redis(port=1) for _ in range(200)]
+    for client in kept:
+        RedisCacheInstrumentor.instrument_client(client, **recording.providers)
+
+    def instrument() -> None:
+        while not done.is_set():
+            RedisCacheInstrumentor.instrument_client(redis.Redis(port=1), **recording.providers)
+
+    threads = [threading.Thread(target=instrument) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    try:
+        until = time.monotonic() + 1.5
+        seen = [health() for _ in iter(lambda: time.monotonic() < until, False)]
+    finally:
+        done.set()
+        for thread in threads:
+            thread.join()
+
+    assert all(found == {"status": "healthy", "reasons": []} for found in seen)
+
+
 def test_an_error_reply_and_an_exhausted_pool_are_no_outage(
     valkey_server: RedisServer, recording: Recording
 ) -> None:
@@ -249,7 +311,7 @@ def test_every_answer_tells_that_a_server_is_in_use(impatient: Any, recording: R
     assert counts is not None
     impatient.get("user:1")
     (known,) = counts.outages.servers.values()
-    known.used -= 601 * 10**9  # as if that had been long ago
+    known.answered -= 601 * 10**9  # as if that had been long ago
     with (
         redis.Redis(host="127.0.0.1", port=1, retry=NO_RETRY) as nobody,
         pytest.raises(redis.ConnectionError),

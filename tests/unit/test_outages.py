@@ -54,6 +54,17 @@ def test_a_failure_of_the_network_begins_an_outage_that_an_answer_ends() -> None
     assert outages.all() == [over]
 
 
+def test_a_failure_of_a_call_that_a_later_one_has_outrun_is_no_outage() -> None:
+    outages = Outages()
+    follow(outages, ANSWERED, 10)
+    follow(outages, UNREACHED, 5, took=6)  # a blocking command, say, whose connection was closed
+    for _ in range(3):
+        follow(outages, TIMED_OUT, 6, took=7)
+
+    assert state(outages) == (False, 0)
+    assert outages.servers[MAIN].used == 10 * SECOND
+
+
 def test_a_timeout_is_an_outage_at_the_third_in_a_row_from_that_call_on() -> None:
     outages = Outages()
     follow(outages, TIMED_OUT, 10, took=1)
@@ -125,16 +136,16 @@ def test_outages_are_what_the_definition_says_of_any_calls(
     outages = Outages()
     expected: list[tuple[int, int]] = []
     began: int | None = None
-    row, started = 0, 100
+    row, started, answered = 0, 100, 0
     for contact, later in calls:
         started += later
         follow(outages, contact, started, took=0)
         if contact is ANSWERED:
-            row = 0
+            row, answered = 0, max(answered, started)
             if began is not None and started > began:
                 expected.append((began, started))
                 began = None
-        elif contact is not UNKNOWN:
+        elif contact is not UNKNOWN and started > answered:
             row += contact is TIMED_OUT
             if began is None and (contact is UNREACHED or row >= 3):
                 began = started
