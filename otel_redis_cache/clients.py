@@ -255,6 +255,20 @@ def scanned(reply: Any) -> tuple[int, list[bytes]]:
     return cursor, keys
 
 
+def knows_primaries(cluster: Any, slots: Mapping[object, Mapping[str, Any]]) -> bool:
+    """Whether a cluster client knows all primaries that its cluster has, as CLUSTER SLOTS says.
+
+    Only where it does not may it learn its nodes anew: valkey-py's asyncio client fails commands of
+    the application meanwhile.
+    """
+    known = {(node.host, node.port) for node in cluster.get_primaries()}
+    said = [row["primary"][:2] for row in slots.values()]
+    # A node that has no address to tell is the one that was asked.
+    return known.issuperset(
+        cluster.nodes_manager.remap_host_port(host, int(port)) for host, port in said if host
+    )
+
+
 def unlinking(client: Any) -> Any:
     """A pipeline that says what UNLINK replied, whatever an application's callback makes of it.
 

@@ -64,7 +64,7 @@ def invalidate(
 ) -> Invalidation:
     """Remove all keys that match a pattern, on every primary of a cluster.
 
-    Keys that are written while this runs may stay. A cluster's nodes are asked for anew first; a
+    Keys that are written while this runs may stay. A cluster is asked for its primaries first; a
     key that moves, meanwhile, to a node that was gone through already may stay. Where the client
     is instrumented, this makes one span ``cache.invalidate`` and the metrics
     ``cache.invalidation.requests``, ``cache.invalidation.duration`` and ``cache.invalidations``.
@@ -181,7 +181,9 @@ class _Work:
             return
         if clients.is_asynchronous(self._client):
             yield self._client.initialize  # it learns its nodes when it is first used
-        yield self._client.nodes_manager.initialize  # and which ones there are now
+        yield self._client.cluster_slots
+        if not clients.knows_primaries(self._client, self.reply):
+            yield self._client.nodes_manager.initialize
         for node in self._client.get_primaries():
             yield from self._pages_of({"target_nodes": node})
 

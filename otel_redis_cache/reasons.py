@@ -118,9 +118,7 @@ def _block_of(label: Label | None) -> invalidation:
     return block
 
 
-def _without(
-    blocks: tuple[invalidation, ...], block: invalidation
-) -> tuple[invalidation, ...]:
+def _without(blocks: tuple[invalidation, ...], block: invalidation) -> tuple[invalidation, ...]:
     """The blocks that stay when this one is left: the last one that is it goes."""
     for position in reversed(range(len(blocks))):
         if blocks[position] is block:
@@ -128,11 +126,12 @@ def _without(
     return blocks
 
 
-def _is(kind: Callable[[object], bool], function: object) -> bool:
+def _is(kind: Callable[[object], bool], function: Callable[..., object]) -> bool:
     """Whether a function is of this kind, be it a partial or an object that can be called."""
-    while isinstance(function, functools.partial):
-        function = cast("functools.partial[Any]", function).func
-    return kind(function) or kind(getattr(type(function), "__call__", None))
+    called: Any = function
+    while isinstance(called, functools.partial):
+        called = called.func
+    return kind(called) or kind(cast("Any", type(called)).__call__)
 
 
 def current() -> Label | None:

@@ -120,12 +120,9 @@ def test_overlapping_invalidators_report_each_entry_once(
 def owners(port: int) -> set[tuple[int, int, int]]:
     """First slot, last slot and port of each primary, as one node sees it."""
     with redis.Redis(port=port) as node:
-        rows: Any = node.connection_pool.get_connection()
-        try:
-            rows.send_command("CLUSTER SLOTS")
-            return {(row[0], row[1], row[2][1]) for row in rows.read_response()}
-        finally:
-            node.connection_pool.release(rows)
+        node.set_response_callback("CLUSTER SLOTS", lambda rows, **_: rows)
+        rows: Any = node.execute_command("CLUSTER SLOTS")
+    return {(row[0], row[1], row[2][1]) for row in rows}
 
 
 def wait_for_owners(cluster: Cluster, number: int) -> None:
@@ -193,6 +190,26 @@ async def test_a_client_made_before_the_cluster_grew_reaches_the_new_primaries(
                 client.close()
             assert (name, done.removed, sizes(cluster)) == (name, 300, 0)
             assert done.outcome == "success"
+
+
+@pytest.mark.parametrize("library", ["redis.asyncio", "valkey.asyncio"])
+async def test_commands_of_the_application_go_on_meanwhile(
+    cluster: Cluster, nodes: Any, library: str
+) -> None:
+    stopped = asyncio.Event()
+    make: Any = CLIENTS[library]
+    async with make(host=cluster.host, port=cluster.ports[0]) as client:
+
+        async def use(name: str) -> None:
+            while not stopped.is_set():
+                await client.set(name, "x")
+
+        users = [asyncio.create_task(use(f"cart:{i}")) for i in range(20)]
+        for _ in range(10):
+            nodes.set("user:1", "x")
+            assert (await invalidate_async(client, "user:*")).removed == 1
+        stopped.set()
+        await asyncio.gather(*users)
 
 
 def test_a_cluster_s_callback_of_the_application_does_not_change_what_is_said(
