@@ -411,10 +411,11 @@ class Observer:
             call.failure = call.failure or first_failure(replies)
             return
         reason = self._reason_of(call) if call.label else None
+        name_of = self._caches.name_of if call.sweep is None else call.sweep.caches.get
         if replies is None:
             if error is not None and not clients.refused(error):
                 for command in call.commands:
-                    self._condemn(call, command, reason)
+                    self._condemn(call, command, name_of, reason)
             return
         call.outcome.is_followed = self._follows_loads and bool(self.recorder.tallies.open_misses)
         sizes = self._measures_sizes or (call.span is not None and call.span.is_recording())
@@ -424,12 +425,12 @@ class Observer:
             if isinstance(reply, BaseException):
                 if call.failure is None:
                     call.failure = clients.failure_of(reply)
-                self._condemn(call, command, reason)
+                self._condemn(call, command, name_of, reason)
             else:
                 outcomes.judge(
                     call.outcome,
                     command,
-                    self._names_of(call, command),
+                    [name_of(key) for key in command.keys],
                     reply,
                     call.started_unix / 1e9,
                     probes=self._settings.count_probes,
@@ -447,12 +448,6 @@ class Observer:
             or (self._follows_loads and bool(self.recorder.tallies.open_misses))
         )
 
-    def _names_of(self, call: Call, command: Command) -> list[str | None]:
-        """The cache of each key of a command."""
-        if call.sweep is not None:
-            return call.sweep.names_of(command.keys)
-        return [self._caches.name_of(key) for key in command.keys]
-
     def _shows_outcome(self, call: Call) -> bool:
         # Whether a batch failed is known from its replies alone.
         return (
@@ -469,11 +464,17 @@ class Observer:
         seen = call.replies
         return seen if seen is not None and any(reply is error for reply in seen) else None
 
-    def _condemn(self, call: Call, command: Command, reason: Callable[[], str] | None) -> None:
+    def _condemn(
+        self,
+        call: Call,
+        command: Command,
+        name_of: Callable[[object], str | None],
+        reason: Callable[[], str] | None,
+    ) -> None:
         outcomes.condemn(
             call.outcome,
             command,
-            self._names_of(call, command),
+            [name_of(key) for key in command.keys],
             call.started_unix / 1e9,
             probes=self._settings.count_probes,
             reason=reason,

@@ -38,11 +38,7 @@ class SweepScope:
         self.reason = names.DELETE
         """That of the label, as metrics may carry it."""
         self.caches: Mapping[object, str | None] = {}
-        """Of the keys that are being removed, so that none is named, and counted as late, twice."""
-
-    def names_of(self, keys: Sequence[object]) -> list[str | None]:
-        """The cache of each key of one of its commands."""
-        return [self.caches.get(key) for key in keys]
+        """By the keys that are being removed, so that none is named, and counted as late, twice."""
 
     def close(self) -> None:
         """No call is a part of it any more."""
