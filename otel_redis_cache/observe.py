@@ -7,6 +7,7 @@ telemetry and never the application. A pipeline is the same story with the queue
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
@@ -29,6 +30,7 @@ from otel_redis_cache.guard import harmless
 from otel_redis_cache.latencies import Latencies
 from otel_redis_cache.loads import Followed, Times
 from otel_redis_cache.operands import word
+from otel_redis_cache.outcomes import Expiring, Terms
 from otel_redis_cache.reasons import Label
 from otel_redis_cache.recorder import Recorder
 from otel_redis_cache.settings import Settings
@@ -39,6 +41,8 @@ RequestHook = Callable[[Span, Any, Sequence[Any], Mapping[str, Any]], None]
 
 ResponseHook = Callable[[Span, Any, Any], None]
 """``response_hook(span, instance, response)``."""
+
+_NO_WRITES: Expiring = {}
 
 _current: ContextVar[Scope | None] = ContextVar("otel_redis_cache_call", default=None)
 
@@ -407,34 +411,37 @@ class Observer:
         if not self._always_judges and not self._shows_outcome(call):
             return
         call.replies = replies = self._replies(call, error)
-        reason = self._reason_of(call) if call.label or call.sweep else None
+        terms = self._terms_of(call)
         if replies is None:
             if error is not None and not clients.refused(error):
                 for command in call.commands:
-                    self._condemn(call, command, reason)
+                    self._condemn(call, command, terms)
             return
         call.outcome.is_followed = self._follows_loads and bool(self.recorder.tallies.open_misses)
-        sizes = self._measures_sizes or (call.span is not None and call.span.is_recording())
         pairs = list(zip(call.commands, replies, strict=False))
-        expiring = outcomes.expiring_writes(pairs) if call.is_batch else frozenset[int]()
+        expiring = outcomes.expiring_writes(pairs, terms.now) if len(pairs) > 1 else _NO_WRITES
         for index, (command, reply) in enumerate(pairs):
             if isinstance(reply, BaseException):
                 if call.failure is None:
                     call.failure = clients.failure_of(reply)
-                self._condemn(call, command, reason)
+                self._condemn(call, command, terms)
             else:
-                outcomes.judge(
-                    call.outcome,
-                    command,
-                    [self._caches.name_of(key) for key in command.keys],
-                    reply,
-                    call.started_unix / 1e9,
-                    probes=self._settings.count_probes,
-                    expires=index in expiring,
-                    reason=reason,
-                    touches=self._follows_loads,
-                    sizes=sizes,
-                )
+                caches = [self._caches.name_of(key) for key in command.keys]
+                outcomes.judge(call.outcome, command, caches, reply, terms, expiring.get(index))
+
+    def _terms_of(self, call: Call) -> Terms:
+        max_sizes = 0
+        if self._measures_sizes:
+            max_sizes = sys.maxsize
+        elif call.span is not None and call.span.is_recording():
+            max_sizes = 2  # a span shows the size of a value that is the only one
+        return Terms(
+            call.started_unix / 1e9,
+            self._settings.count_probes,
+            self._follows_loads,
+            max_sizes,
+            self._reason_of(call) if call.label or call.sweep else None,
+        )
 
     def _shows_outcome(self, call: Call) -> bool:
         # Whether a batch failed is known from its replies alone.
@@ -452,15 +459,9 @@ class Observer:
         seen = call.replies
         return seen if seen is not None and any(reply is error for reply in seen) else None
 
-    def _condemn(self, call: Call, command: Command, reason: Callable[[], str] | None) -> None:
-        outcomes.condemn(
-            call.outcome,
-            command,
-            [self._caches.name_of(key) for key in command.keys],
-            call.started_unix / 1e9,
-            probes=self._settings.count_probes,
-            reason=reason,
-        )
+    def _condemn(self, call: Call, command: Command, terms: Terms) -> None:
+        caches = [self._caches.name_of(key) for key in command.keys]
+        outcomes.condemn(call.outcome, command, caches, terms)
 
     def _reason_of(self, call: Call) -> Callable[[], str] | None:
         """Gives the application's own reason for removals, as metrics may carry it."""
