@@ -35,7 +35,8 @@ def commands() -> str:
         "A *lookup* is a key or field asked for; a probe is one only with `count_probes`. What is "
         "*removed* counts as `cache.invalidations`, or, where the effect is unknown, only as a "
         "request. What is *written* says what becomes of the time to live: `set`, `none` or "
-        "`kept`. A command that *waits* has its duration in `redis.client.blocked.duration`.",
+        "`kept`; a *time to live* is one measurement of `cache.ttl` for each entry that has got it. "
+        "A command that *waits* has its duration in `redis.client.blocked.duration`.",
         *sections,
         "## Other commands",
         f"Metrics may carry the names of these {len(command_table.rows()) - len(ruled)} commands, "
@@ -45,7 +46,7 @@ def commands() -> str:
     )
 
 
-_COLUMNS = ("Command", "Keys", "Lookups", "Removed", "Written", "Waits", "Verified")
+_COLUMNS = ("Command", "Keys", "Lookups", "Removed", "Written", "Time to live", "Waits", "Verified")
 
 
 def _command_row(rule: Rule) -> tuple[str, ...]:
@@ -55,6 +56,7 @@ def _command_row(rule: Rule) -> tuple[str, ...]:
         rule.read.meaning if rule.read else "",
         f"{rule.removal.reason}: {rule.removal.meaning}" if rule.removal else "",
         rule.write.meaning if rule.write else "",
+        rule.lifetime.meaning if rule.lifetime else "",
         _first_line(rule.blocking.__doc__).lower() if rule.blocking else "",
         "*unverified*" if rule.name in command_table.UNVERIFIED else "yes",
     )

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import cast
 
 from otel_redis_cache import command_table
+from otel_redis_cache.caches import key_text
 from otel_redis_cache.conventions import OTHER_OPERATION
 from otel_redis_cache.facts import UNKNOWN_COMMAND, Command, Rule
-from otel_redis_cache.operands import word
+from otel_redis_cache.operands import key_bytes, word
 
 TABLE = {rule.name: rule for rule in command_table.rows()}
 """Every command with a row, by its upper-case name."""
@@ -17,6 +19,7 @@ TABLE = {rule.name: rule for rule in command_table.rows()}
 MAX_TEXT = 1_024
 """Characters of ``db.query.text``, for a batch as for a command."""
 
+_SCRIPTING = frozenset(rule.name for rule in command_table.FAMILIES["scripting"])
 _CONTAINERS = frozenset(name.partition(" ")[0] for name in TABLE if " " in name)
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,31}\Z")
 _MAX_TEXTS = 2_048
@@ -26,15 +29,23 @@ _MAX_UNKNOWN = 256
 class Commands:
     """Recognises commands and writes them down."""
 
-    def __init__(self, extra: Iterable[str] = ()) -> None:
-        """``extra``: further names, of modules or newer servers, that metrics may carry."""
+    def __init__(self, extra: Iterable[str] = (), scripts: Iterable[tuple[str, str]] = ()) -> None:
+        """Know the commands of the table, and more.
+
+        Args:
+            extra: further names, of modules or newer servers, that metrics may carry.
+            scripts: what scripts of these SHA1 digests, and functions of these names, do.
+        """
+        self._scripts = dict(scripts)
         self._by_name = dict(TABLE)
         for name in extra:
             self._by_name.setdefault(name, Rule(name))
         self._containers = _CONTAINERS | {n.partition(" ")[0] for n in self._by_name if " " in n}
         # Single-word names by the very object that redis-py passes: no upper(), no split().
         self._exact: dict[object, Rule] = {
-            name: rule for name, rule in self._by_name.items() if name not in self._containers
+            name: rule
+            for name, rule in self._by_name.items()
+            if name not in self._containers and not (self._scripts and name in _SCRIPTING)
         }
         self._unknown: dict[str, Rule] = {}
         self._texts: dict[tuple[str, int, tuple[str, ...]], str] = {}
@@ -86,7 +97,19 @@ class Commands:
             if both is not None:
                 return Command(both, tuple(words[2:]))
         rule = self._by_name.get(name) or self._unknown_rule(name)
+        if self._scripts and name in _SCRIPTING and len(words) > 1:
+            rule = self._declared(rule, words[1])
         return Command(rule, tuple(words[1:]))
+
+    def _declared(self, rule: Rule, script: object) -> Rule:
+        """The rule with what the user says that this script or function reads and removes."""
+        name, body = key_text(script), key_bytes(script)
+        if not rule.procedure and isinstance(body, bytes):  # EVAL carries the script itself
+            name = hashlib.sha1(body, usedforsecurity=False).hexdigest()
+        if (does := self._scripts.get(name)) is None:
+            return rule
+        read, removal = command_table.DECLARED[does]
+        return rule._replace(read=read, removal=removal)
 
     def _unknown_rule(self, name: str) -> Rule:
         if not _NAME.match(name):

@@ -47,9 +47,13 @@ CACHE_HIT = "cache.hit"
 CACHE_HITS = "cache.hits"
 CACHE_MISSES = "cache.misses"
 CACHE_KEY = "cache.key"
+CACHE_TTL = "cache.ttl"
+CACHE_ITEM_SIZE = "cache.item.size"
+CACHE_STAMPEDE = "cache.stampede"
 CACHE_REQUEST_TYPE = "cache.request.type"
 CACHE_WRITE_TTL = "cache.write.ttl"
 CACHE_WRITE_RESULT = "cache.write.result"
+CACHE_IO_DIRECTION = "cache.io.direction"
 INVALIDATION_REMOVED = "cache.invalidation.removed"
 INVALIDATION_REASON = "cache.invalidation.reason"
 INVALIDATION_EFFECT = "cache.invalidation.effect"
@@ -73,6 +77,7 @@ OTHER_ADDRESS = "_other"
 HIT, MISS, ERROR = "hit", "miss", "error"
 TTL_SET, TTL_NONE, TTL_KEPT = "set", "none", "kept"
 STORED, REFUSED = "stored", "refused"
+READ, WRITE = "read", "write"
 DELETE, EXPIRE, FLUSH, RENAME, OVERWRITE = "delete", "expire", "flush", "rename", "overwrite"
 REMOVED, NONE, PARTIAL, UNKNOWN = "removed", "none", "partial", "unknown"
 STEPS = (
@@ -84,6 +89,8 @@ STEPS = (
     "request_hook",
     "outcome",
     "count",
+    "loads",
+    "values",
     "attributes",
     "duration",
     "response_hook",
@@ -104,6 +111,12 @@ DURATION_BUCKETS = (
     *(0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0),
 )
 BLOCKED_BUCKETS = (0.001, 0.01, 0.1, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0)
+TTL_BUCKETS = (1.0, 10.0, 60.0, 300.0, 900.0, 3600.0, 14400.0, 86400.0, 604800.0, 2592000.0)
+LOAD_BUCKETS = (
+    *(0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5),
+    *(1.0, 2.5, 5.0, 10.0, 30.0),
+)
+SIZE_BUCKETS = tuple(float(64 * 4**power) for power in range(10))  # 64 B to 16 MiB
 
 
 class Metric(NamedTuple):
@@ -176,6 +189,41 @@ CACHE_HIT_RATIO = Metric(
     (DB_SYSTEM_NAME, CACHE_NAME),
     "ratio",
 )
+CACHE_TTLS = Metric(
+    CACHE_TTL,
+    "histogram",
+    "s",
+    "Times to live that writes and the EXPIRE family gave to entries.",
+    (DB_SYSTEM_NAME, CACHE_NAME),
+    "ttl",
+    TTL_BUCKETS,
+)
+CACHE_LOAD_DURATION = Metric(
+    "cache.load.duration",
+    "histogram",
+    "s",
+    "Time from a miss to the write-back of the same key in this process.",
+    (DB_SYSTEM_NAME, CACHE_NAME),
+    "loads",
+    LOAD_BUCKETS,
+)
+CACHE_STAMPEDES = Metric(
+    "cache.stampedes",
+    "counter",
+    "{stampede}",
+    "Misses that another call met before the key was written back, once for each miss.",
+    (*TARGET_ATTRIBUTES, CACHE_NAME),
+    "loads",
+)
+CACHE_ITEM_SIZES = Metric(
+    CACHE_ITEM_SIZE,
+    "histogram",
+    "By",
+    "Sizes of the values read and written, where they can be told without encoding anew.",
+    (DB_SYSTEM_NAME, CACHE_NAME, CACHE_IO_DIRECTION),
+    "size",
+    SIZE_BUCKETS,
+)
 OWN_ERRORS = Metric(
     "otel_redis_cache.errors",
     "counter",
@@ -199,12 +247,19 @@ METRICS = (
     CACHE_WRITES,
     CACHE_INVALIDATIONS,
     CACHE_INVALIDATION_REQUESTS,
+    CACHE_TTLS,
+    CACHE_LOAD_DURATION,
+    CACHE_STAMPEDES,
+    CACHE_ITEM_SIZES,
     OWN_ERRORS,
     OVERFLOWS,
 )
 
-GROUPS = ("operations", "cache", "ratio")
-"""What the setting ``metrics`` switches; all are on by default."""
+DEFAULT_GROUPS = ("operations", "cache", "ratio", "ttl", "loads")
+"""What the setting ``metrics`` has on unless told otherwise."""
+
+GROUPS = (*DEFAULT_GROUPS, "size")
+"""What the setting ``metrics`` switches."""
 
 SPAN_ATTRIBUTES = {
     DB_SYSTEM_NAME: "At start. `redis`; `valkey` for valkey-py.",
@@ -231,6 +286,11 @@ SPAN_ATTRIBUTES = {
     CACHE_HITS: "Several lookups.",
     CACHE_MISSES: "Several lookups.",
     CACHE_KEY: "Opt-in, `key_attribute`. At most 10 keys.",
+    CACHE_ITEM_SIZE: "One value read or written: bytes. Exact for bytes, numbers and ASCII text, the "
+    "UTF-8 length of other text up to 64 KiB; absent for parsed objects.",
+    CACHE_TTL: "A write that gives a time to live, an EXPIRE that took: seconds. Absent where a call "
+    "gives several different ones.",
+    CACHE_STAMPEDE: "`true` for a miss that meets one that another call has not written back yet.",
     INVALIDATION_REMOVED: "A call that removes, and tells; 0 where it found nothing.",
     INVALIDATION_REASON: "A call that removes, and tells; of a batch the first.",
 }

@@ -69,7 +69,7 @@ class Descriptions:
 
 
 def outcome_attributes(outcome: Outcome) -> dict[str, AttributeValue]:
-    """Hits, misses and removals."""
+    """Hits, misses, removals, and the one size or time to live."""
     attributes: dict[str, AttributeValue] = {}
     if (cache := outcome.only_cache) is not None:
         attributes[names.CACHE_NAME] = cache
@@ -82,6 +82,10 @@ def outcome_attributes(outcome: Outcome) -> dict[str, AttributeValue]:
     if outcome.removed:
         attributes[names.INVALIDATION_REMOVED] = sum(outcome.removed.values())
         attributes[names.INVALIDATION_REASON] = next(iter(outcome.removed))[1]
+    if len(outcome.sizes) == 1:
+        attributes[names.CACHE_ITEM_SIZE] = outcome.sizes[0][2]
+    if outcome.ttls and len(seconds := {seconds for _, seconds in outcome.ttls}) == 1:
+        attributes[names.CACHE_TTL] = seconds.pop()
     return attributes
 
 

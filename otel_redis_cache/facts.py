@@ -20,6 +20,9 @@ Positions = Callable[[Operands], Sequence[int]]
 Condition = Callable[[Operands], bool]
 """Whether this form of a command is meant."""
 
+Fields = Callable[[Operands], Operands]
+"""The fields of a hash that a command names."""
+
 
 class Read(NamedTuple):
     """How a command asks for entries, and what its reply says about each."""
@@ -34,6 +37,10 @@ class Read(NamedTuple):
     """The reply only says how many of the keys were found, not which."""
     probe: bool = False
     """Asks whether an entry is there, not for its value."""
+    values: bool = False
+    """The reply holds what was written, as a whole: it has a size, and a miss may be loaded."""
+    fields: Fields | None = None
+    """The entries asked for, where they are fields of a hash."""
     meaning: str = ""
     """The rule in words, for ``docs/commands.md``."""
 
@@ -52,6 +59,8 @@ class Removal(NamedTuple):
     """Otherwise the reply only says that something may have been removed: effect ``unknown``."""
     incidental: bool = False
     """A side effect of a write: counted only when it happened."""
+    fields: Fields | None = None
+    """The entries removed, where they are fields of a hash."""
     meaning: str = ""
     """The rule in words, for ``docs/commands.md``."""
 
@@ -65,6 +74,25 @@ class Write(NamedTuple):
     """Whether the server stored it; None where there was nothing to store."""
     positions: Positions | None = None
     """The keys written, where they are not all keys of the command."""
+    fields: Fields | None = None
+    """What was written, where it is fields of a hash."""
+    values: Positions | None = None
+    """The values written, where they are whole: as many as there are keys, or fields."""
+    meaning: str = ""
+    """The rule in words, for ``docs/commands.md``."""
+
+
+class Lifetime(NamedTuple):
+    """How a command gives entries a time to live."""
+
+    seconds: Callable[[Operands, float], float | None]
+    """What this form gives from this unix time on; None where it gives none, or a past one."""
+    given: Callable[[Operands, Reply], int]
+    """Entries that the reply says took it."""
+    each_key: bool = False
+    """The entries are the keys; otherwise they are the first key, or inside it."""
+    expires_key: bool = False
+    """Gives it to a key that is there already, and writes nothing."""
     meaning: str = ""
     """The rule in words, for ``docs/commands.md``."""
 
@@ -90,8 +118,7 @@ class Rule(NamedTuple):
     """The words stand before the first other operand only."""
     blocking: Condition | None = None
     """Which forms wait at the server: for data, or for replicas."""
-    sets_ttl: bool = False
-    """Gives an existing key a time to live."""
+    lifetime: Lifetime | None = None
     procedure: bool = False
     """The first operand names a script or a function."""
     known: bool = True
@@ -165,10 +192,30 @@ class Failure(NamedTuple):
     """``db.response.status_code``: the Redis error prefix, where the server answered."""
 
 
+Names = Sequence[str | None]
+"""The cache of each key of a command, in order; None for a key that is no cache."""
+
+Touch = tuple[str, object, object, str | None]
+"""(hit | miss | write | delete, key, field of a hash or None, cache); without a key, all keys."""
+
+
 class Outcome:
     """What one call did to its caches, in the numbers that tallies take."""
 
-    __slots__ = ("caches", "hits", "lookups", "misses", "removals", "removed", "total", "writes")
+    __slots__ = (
+        "caches",
+        "hits",
+        "is_followed",
+        "lookups",
+        "misses",
+        "removals",
+        "removed",
+        "sizes",
+        "total",
+        "touches",
+        "ttls",
+        "writes",
+    )
 
     def __init__(self) -> None:
         """Start with nothing."""
@@ -185,6 +232,14 @@ class Outcome:
         """(cache, reason) -> entries."""
         self.removals: dict[tuple[str, str, str], int] = {}
         """(cache, reason, effect) -> requests."""
+        self.ttls: dict[tuple[str, float], int] = {}
+        """(cache, seconds) -> entries."""
+        self.sizes: list[tuple[str, str, int]] = []
+        """(cache, read | write, bytes) of each value, where sizes are asked for."""
+        self.touches: list[Touch] = []
+        """What was found, written and removed, in order, from the first miss on."""
+        self.is_followed = False
+        """Whether a miss is open, so that what is found, written and removed may end it."""
 
     @property
     def only_cache(self) -> str | None:

@@ -5,7 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from otel_redis_cache.facts import Operands, Read, Reply
-from otel_redis_cache.operands import count_of, elements, fields, one, set_options, size_of, word
+from otel_redis_cache.operands import (
+    all_but_first,
+    count_of,
+    elements,
+    fields,
+    one,
+    script_found,
+    script_keys,
+    second,
+    set_options,
+    size_of,
+    word,
+)
 
 
 def _one_without_count(operands: Operands) -> int:
@@ -76,6 +88,10 @@ def _each_json_matched(operands: Operands, reply: Reply) -> Sequence[bool]:
     return [_matched(operands, element) for element in elements(reply)]
 
 
+def _script_keys_asked(operands: Operands) -> int:
+    return len(script_keys(operands))
+
+
 def _all_but_last(operands: Operands) -> int:
     return max(len(operands) - 1, 0)
 
@@ -84,21 +100,35 @@ _NO_MATCH: Sequence[object] = (b"[]", "[]", [])
 _FOUND: Sequence[bool] = (True,)
 _MISSING: Sequence[bool] = (False,)
 
-ONE_VALUE = Read(one, _not_nil, meaning="1; nil is a miss")
-WHOLE = Read(one, _not_empty, meaning="1; an empty reply is a miss")
-EACH_KEY = Read(len, _each_not_nil, each_key=True, meaning="each key; nil is a miss")
-EACH_FIELD = Read(_operands_from(1), _each_not_nil, meaning="each field or member; nil is a miss")
-NAMED_FIELDS = Read(_asked_fields, _each_not_nil, meaning="each field; nil is a miss")
+ONE_FACT = Read(one, _not_nil, meaning="1; nil is a miss")
+EACH_MEMBER = Read(_operands_from(1), _each_not_nil, meaning="each member; nil is a miss")
+ONE_VALUE = ONE_FACT._replace(values=True)
+WHOLE = Read(one, _not_empty, values=True, meaning="1; an empty reply is a miss")
+EACH_KEY = Read(len, _each_not_nil, each_key=True, values=True, meaning="each key; nil is a miss")
+ONE_FIELD = ONE_VALUE._replace(fields=second)
+EACH_FIELD = Read(
+    _operands_from(1),
+    _each_not_nil,
+    values=True,
+    fields=all_but_first,
+    meaning="each field; nil is a miss",
+)
+NAMED_FIELDS = Read(
+    _asked_fields, _each_not_nil, values=True, fields=fields, meaning="each field; nil is a miss"
+)
 RANDOM_MEMBER = Read(
     _one_without_count, _not_nil, meaning="1 without a count, none with one; nil is a miss"
 )
 
 # Without a path redis-py's json().get() makes nil of a document that is null: a miss too.
-JSON_VALUE = Read(one, _json_matched, meaning="1; nil, or no match of a `$` path, is a miss")
+JSON_VALUE = Read(
+    one, _json_matched, values=True, meaning="1; nil, or no match of a `$` path, is a miss"
+)
 EACH_JSON_VALUE = Read(
     _all_but_last,
     _each_json_matched,
     each_key=True,
+    values=True,
     meaning="each key; nil, or no match of a `$` path, is a miss",
 )
 
@@ -122,6 +152,15 @@ PROBE_FIELDS = Read(
 )
 
 
+SCRIPT = Read(
+    _script_keys_asked,
+    script_found,
+    each_key=True,
+    values=True,
+    meaning="each key; nil, or of one key a list of nothing, is a miss",
+)
+
+
 def whole_range(*ranges: tuple[str, str, str]) -> Read:
     """A lookup only where the range is the whole container: (start, stop, modes) is one of these.
 
@@ -137,7 +176,10 @@ def whole_range(*ranges: tuple[str, str, str]) -> Read:
         return 1 if given in ranges and "LIMIT" not in words else 0
 
     return Read(
-        asked, _not_empty, meaning="1 for the whole range, none for others; empty is a miss"
+        asked,
+        _not_empty,
+        values=True,
+        meaning="1 for the whole range, none for others; empty is a miss",
     )
 
 
@@ -155,4 +197,4 @@ def _asked_by_set(operands: Operands) -> int:
     return 1 if len(operands) > 2 and "GET" in set_options(operands) else 0
 
 
-SET_GET = Read(_asked_by_set, _not_nil, meaning="1 with GET; nil is a miss")
+SET_GET = Read(_asked_by_set, _not_nil, values=True, meaning="1 with GET; nil is a miss")

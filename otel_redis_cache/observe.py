@@ -26,6 +26,7 @@ from otel_redis_cache.caches import Caches
 from otel_redis_cache.commands import Commands, operation_of
 from otel_redis_cache.descriptions import Descriptions, failed_attributes
 from otel_redis_cache.facts import Command, Failure, Outcome, Target
+from otel_redis_cache.loads import Followed, Times
 from otel_redis_cache.operands import word
 from otel_redis_cache.recorder import Recorder
 from otel_redis_cache.settings import Settings
@@ -99,6 +100,7 @@ class Call:
         "elapsed",
         "failed_index",
         "failure",
+        "followed",
         "instance",
         "is_batch",
         "kwargs",
@@ -152,6 +154,8 @@ class Call:
         self.failed_index: int | None = None
         """The command that a batch failed at, where the client names one without its replies."""
         self.outcome = Outcome()
+        self.followed: Followed | None = None
+        """What became of misses, where loads are followed."""
         self.script_loads = 0
         self.started_unix = 0
         self.started = 0
@@ -204,14 +208,16 @@ class Observer:
         self._settings = settings
         self._request_hook = request_hook
         self._response_hook = response_hook
-        self._commands = Commands(settings.extra_commands)
+        self._commands = Commands(settings.extra_commands, settings.scripts)
         counts = recorder.tallies
         self._caches = Caches(settings, counts.automatic_names, counts.overflow_of_names)
         self._descriptions = Descriptions(settings, self._commands, self._caches)
         self._makes_spans = settings.traces
         self._records_durations = "operations" in settings.metrics
         self._counts_caches = not settings.metrics.isdisjoint({"cache", "ratio"})
-        self._always_judges = self._counts_caches or settings.duration_by_cache
+        self._follows_loads = "loads" in settings.metrics
+        self._measures_sizes = "size" in settings.metrics
+        self._always_judges = settings.duration_by_cache or bool(settings.metrics - {"operations"})
         self._is_choosy = bool(settings.include_commands or settings.exclude_commands)
         self._is_idle = not settings.traces and not settings.metrics
         self._is_off = False
@@ -366,6 +372,8 @@ class Observer:
         self._judge(call, error)
         if self._counts_caches:
             self._count(call)
+        if call.outcome.touches:
+            self._follow_loads(call)
         if call.deferred:
             self._start_late(call, error)
         if call.span is not None:
@@ -374,6 +382,9 @@ class Observer:
                 self._ask_response_hook(self._response_hook, call, call.span)
         if self._records_durations:
             self._record_duration(call)
+        loaded = call.followed is not None and call.followed.loads
+        if call.outcome.ttls or loaded or (self._measures_sizes and call.outcome.sizes):
+            self._record_values(call)
 
     def end_span(self, call: Call) -> None:
         """Back to the span that was current before; the call's own ends, whatever happened."""
@@ -395,6 +406,8 @@ class Observer:
                 for command in call.commands:
                     self._condemn(call, command)
             return
+        call.outcome.is_followed = self._follows_loads and bool(self.recorder.tallies.open_misses)
+        sizes = self._measures_sizes or (call.span is not None and call.span.is_recording())
         pairs = list(zip(call.commands, replies, strict=False))
         expiring = outcomes.expiring_writes(pairs) if call.is_batch else frozenset[int]()
         for index, (command, reply) in enumerate(pairs):
@@ -411,6 +424,8 @@ class Observer:
                     call.started_unix / 1e9,
                     probes=self._settings.count_probes,
                     expires=index in expiring,
+                    touches=self._follows_loads,
+                    sizes=sizes,
                 )
 
     def _shows_outcome(self, call: Call) -> bool:
@@ -442,6 +457,14 @@ class Observer:
     def _count(self, call: Call) -> None:
         self.recorder.count(call.target, call.outcome)
 
+    @harmless("loads")
+    def _follow_loads(self, call: Call) -> None:
+        ended = call.started + call.elapsed
+        oldest = ended - int(self._settings.load_window * 1e9)
+        call.followed = self.recorder.tallies.follow(
+            call.target, call.outcome, Times(call.started, ended, oldest)
+        )
+
     @harmless("start")
     def _start_late(self, call: Call, error: BaseException | None) -> None:
         # A count is an answer, even 0: WAIT has waited for replicas, not for data.
@@ -453,6 +476,8 @@ class Observer:
         if not span.is_recording():
             return
         attributes = self._descriptions.at_end(call.outcome, call.failure, call.commands)
+        if call.followed is not None and call.followed.joined:
+            attributes[names.CACHE_STAMPEDE] = True
         if call.script_loads:
             attributes[names.SCRIPT_LOADS] = call.script_loads
         if len(call.commands) > 1:
@@ -477,6 +502,11 @@ class Observer:
             cache,
             blocking=call.blocks,
         )
+
+    @harmless("values")
+    def _record_values(self, call: Call) -> None:
+        loads = () if call.followed is None else call.followed.loads
+        self.recorder.record_values(call.target, call.outcome, loads)
 
     @harmless("finish")
     def _leave_span(self, call: Call) -> None:

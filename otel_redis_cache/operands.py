@@ -116,11 +116,44 @@ def set_accepted(operands: Operands, reply: Reply) -> bool | None:
 
 def fields(operands: Operands) -> Operands:
     """What stands after ``FIELDS numfields``."""
+    start, count = _named_fields(operands)
+    return operands[start : start + count]
+
+
+def fields_set(operands: Operands) -> Operands:
+    """The fields of ``FIELDS numfields field value ...``."""
+    start, count = _named_fields(operands)
+    return operands[start : start + 2 * count : 2]
+
+
+def values_set(operands: Operands) -> Sequence[int]:
+    """Where the values of ``FIELDS numfields field value ...`` stand."""
+    start, count = _named_fields(operands)
+    return range(start + 1, start + 2 * count, 2)
+
+
+def _named_fields(operands: Operands) -> tuple[int, int]:
+    """Where the fields start, and how many there are."""
     for position in range(1, min(len(operands), 8)):
         if word(operands[position]) == "FIELDS":
             count = whole(operands[position + 1]) if position + 1 < len(operands) else 0
-            return operands[position + 2 : position + 2 + count]
-    return ()
+            return position + 2, count
+    return len(operands), 0
+
+
+def second(operands: Operands) -> Operands:
+    """The second operand: a field."""
+    return operands[1:2]
+
+
+def all_but_first(operands: Operands) -> Operands:
+    """All operands but the first: fields."""
+    return operands[1:]
+
+
+def every_second_field(operands: Operands) -> Operands:
+    """The second, fourth, sixth ... operand: fields before values."""
+    return operands[1::2]
 
 
 def destination_after(start: int) -> Callable[[Operands], Sequence[int]]:
@@ -146,6 +179,22 @@ def around_streams(operands: Operands) -> tuple[Operands, int]:
         if word(operands[position]) == "STREAMS":
             return operands[start:position], position + 1
     return operands[start:], len(operands)
+
+
+def script_keys(operands: Operands) -> Operands:
+    """The keys of ``EVALSHA sha numkeys key ... arg ...``."""
+    return operands[2 : 2 + whole(operands[1])] if len(operands) > 1 else ()
+
+
+def script_found(operands: Operands, reply: Reply) -> Sequence[bool]:
+    """Which keys a script found: nil stands for a miss, of one key so does a list of nothing."""
+    asked = len(script_keys(operands))
+    if reply is None:
+        return [False] * asked
+    found = [element is not None for element in elements(reply)]
+    if asked == 1:
+        return [any(found) if isinstance(reply, list) else True]
+    return found
 
 
 def one(_: Operands) -> int:

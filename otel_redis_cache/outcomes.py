@@ -1,7 +1,7 @@
 """What one command did to its caches: its table row applied to its reply.
 
-Three kinds of rule (:mod:`.lookups`, :mod:`.removals`, :mod:`.writes`) are functions of operands
-and reply; :func:`judge` and :func:`condemn` add up what they say. Replies come as redis-py returns
+Four kinds of rule (:mod:`.lookups`, :mod:`.removals`, :mod:`.writes`, :mod:`.lifetimes`) are functions
+of operands and reply; :func:`judge` and :func:`condemn` add up what they say. Replies come as redis-py returns
 them under RESP2 or RESP3, or raw inside a transaction: nil is always None, ``OK`` may be True, a
 count may be a bool. Where a reply cannot tell, nothing is counted.
 """
@@ -12,13 +12,22 @@ from collections.abc import Sequence
 from typing import TypeVar
 
 from otel_redis_cache import conventions as names
-from otel_redis_cache.facts import Command, Operands, Outcome, Read, Removal, Reply, Write
+from otel_redis_cache.facts import (
+    Command,
+    Lifetime,
+    Names,
+    Operands,
+    Outcome,
+    Read,
+    Removal,
+    Reply,
+    Write,
+)
 from otel_redis_cache.operands import count_of, key_bytes
+from otel_redis_cache.sizes import measure_reads, measure_writes
+from otel_redis_cache.touches import note_lookups, note_removal, note_writes
 
 _K = TypeVar("_K")
-
-Names = Sequence[str | None]
-"""The cache of each key of a command, in order; None for a key that is no cache."""
 
 
 def judge(
@@ -30,6 +39,8 @@ def judge(
     *,
     probes: bool,
     expires: bool = False,
+    touches: bool = False,
+    sizes: bool = False,
 ) -> None:
     """Add what the reply of one command says.
 
@@ -41,19 +52,27 @@ def judge(
         now: unix time in seconds when the command was sent, to tell past deadlines.
         probes: whether existence checks are lookups.
         expires: whether a later command of the same batch gave the key a time to live.
+        touches: whether to note misses, and what may end them.
+        sizes: whether to measure values.
     """
     rule, operands = command
     outcome.caches.update(caches)
     if rule.read is not None and (probes or not rule.read.probe):
-        _judge_lookups(outcome, rule.read, operands, caches, reply)
+        _judge_lookups(outcome, rule.read, command, caches, reply, touches=touches, sizes=sizes)
     if rule.removal is not None:
-        _judge_removal(outcome, rule.removal, command, caches, reply, now)
+        _judge_removal(outcome, rule.removal, command, caches, reply, now, touches=touches)
     if rule.write is not None:
         stored = rule.write.stored(operands, reply)
         if stored is False:
             _add_writes(outcome, rule.write, command, caches, names.REFUSED)
         elif stored and not _stored_in_the_past(operands, rule.removal, now):
             _add_writes(outcome, rule.write, command, caches, names.STORED, expires=expires)
+            if touches and outcome.is_followed:
+                note_writes(outcome, rule.write, command)
+            if sizes:
+                measure_writes(outcome, rule.write, command, caches)
+    if rule.lifetime is not None:
+        _judge_lifetime(outcome, rule.lifetime, command, caches, reply, now)
 
 
 def condemn(outcome: Outcome, command: Command, caches: Names, now: float, *, probes: bool) -> None:
@@ -72,15 +91,26 @@ def condemn(outcome: Outcome, command: Command, caches: Names, now: float, *, pr
 
 
 def _judge_lookups(
-    outcome: Outcome, read: Read, operands: Operands, caches: Names, reply: Reply
+    outcome: Outcome,
+    read: Read,
+    command: Command,
+    caches: Names,
+    reply: Reply,
+    *,
+    touches: bool,
+    sizes: bool,
 ) -> None:
-    asked = read.asked(operands)
+    asked = read.asked(command.operands)
     if not asked:
         return
-    found = read.found(operands, reply)
+    found = read.found(command.operands, reply)
     if len(found) != asked:  # a response callback of the application made something else of it
         _add_failed_lookups(outcome, read, caches, asked)
         return
+    if read.values and touches and (outcome.is_followed or False in found):
+        note_lookups(outcome, read, command, caches, found)
+    if read.values and sizes:
+        measure_reads(outcome, read, caches, reply)
     if read.each_key:
         if read.counted and len(set(caches)) > 1 and len(set(found)) > 1:
             # The reply says how many of the keys are there, not which.
@@ -112,10 +142,36 @@ def _add_failed_lookups(outcome: Outcome, read: Read, caches: Names, asked: int)
             _bump(outcome.lookups, (cache, names.ERROR), count)
 
 
+def _judge_lifetime(
+    outcome: Outcome,
+    lifetime: Lifetime,
+    command: Command,
+    caches: Names,
+    reply: Reply,
+    now: float,
+) -> None:
+    seconds = lifetime.seconds(command.operands, now)
+    if seconds is None:
+        return
+    given = lifetime.given(command.operands, reply)
+    for cache in caches if lifetime.each_key else caches[:1]:
+        if given and cache is not None:
+            _bump(outcome.ttls, (cache, seconds), given)
+
+
 def _judge_removal(
-    outcome: Outcome, removal: Removal, command: Command, caches: Names, reply: Reply, now: float
+    outcome: Outcome,
+    removal: Removal,
+    command: Command,
+    caches: Names,
+    reply: Reply,
+    now: float,
+    *,
+    touches: bool,
 ) -> None:
     asked = removal.asked(command.operands, now)
+    if asked and touches and outcome.is_followed and not removal.incidental:
+        note_removal(outcome, removal, command)
     cache = _one_cache(removal, caches)
     if not asked or cache is None:
         return
@@ -186,12 +242,12 @@ def _bump(counts: dict[_K, int], key: _K, count: int = 1) -> None:
 
 def expiring_writes(commands: Sequence[tuple[Command, Reply]]) -> frozenset[int]:
     """Which writes of a batch, by index, a later EXPIRE of the same key gave a time to live."""
-    if not any(command.rule.sets_ttl for command, _ in commands):
+    if not any(_expires_key(command) for command, _ in commands):
         return frozenset()
     waiting: dict[object, list[int]] = {}
     found: set[int] = set()
     for index, (command, reply) in enumerate(commands):
-        if command.rule.sets_ttl:
+        if _expires_key(command):
             if not isinstance(reply, BaseException) and count_of(reply):
                 for key in command.keys:
                     found.update(waiting.pop(key_bytes(key), ()))
@@ -199,3 +255,8 @@ def expiring_writes(commands: Sequence[tuple[Command, Reply]]) -> frozenset[int]
             for key in command.at(command.rule.write.positions or command.rule.positions):
                 waiting.setdefault(key_bytes(key), []).append(index)
     return frozenset(found)
+
+
+def _expires_key(command: Command) -> bool:
+    lifetime = command.rule.lifetime
+    return lifetime is not None and lifetime.expires_key

@@ -6,6 +6,7 @@ import importlib.metadata
 import logging
 import traceback
 from collections.abc import Callable, Iterable, Mapping
+from typing import TypeVar
 
 from opentelemetry import metrics, trace
 from opentelemetry.metrics import CallbackOptions, Histogram, Meter, MeterProvider, Observation
@@ -19,7 +20,9 @@ from otel_redis_cache.tallies import Attributes, Key, Tallies, Tally
 
 logger = logging.getLogger("otel_redis_cache")
 
-AttributeValue = str | int | bool | list[str]
+AttributeValue = str | int | float | bool | list[str]
+
+_K = TypeVar("_K")
 
 
 class Recorder:
@@ -41,11 +44,11 @@ class Recorder:
         )
         meter = meter_provider.get_meter(names.SCOPE, version, schema_url=names.SCHEMA_URL)
         self.tallies = tallies.of(meter_provider)
-        self._durations: Histogram | None = None
-        self._blocked: Histogram | None = None
-        if "operations" in settings.metrics:
-            self._durations = _histogram(meter, names.OPERATION_DURATION)
-            self._blocked = _histogram(meter, names.BLOCKED_DURATION)
+        self._histograms = {
+            metric.name: _histogram(meter, metric)
+            for metric in names.METRICS
+            if metric.kind == "histogram" and metric.group in settings.metrics
+        }
         _observe(meter, self.tallies, settings)
         self._said: dict[str, object] = {}
 
@@ -90,12 +93,24 @@ class Recorder:
         blocking: bool,
     ) -> None:
         """Record how long a call took, in nanoseconds; in the span's context, for exemplars."""
-        histogram = self._blocked if blocking else self._durations
+        metric = names.BLOCKED_DURATION if blocking else names.OPERATION_DURATION
+        histogram = self._histograms.get(metric.name)
         if histogram is not None:
-            attributes = self._duration_attributes(
-                target, operation, failure, cache, blocking=blocking
-            )
+            key = (target, operation, failure, cache)
+            attributes = self._series(metric.name, key, _of_operation, _of_any_operation)
             histogram.record(elapsed / 1e9, attributes)
+
+    def record_values(
+        self, target: Target, outcome: Outcome, loads: Iterable[tuple[str, float]]
+    ) -> None:
+        """Record times to live, sizes, and how long it took to load what had been missed."""
+        for (cache, seconds), entries in outcome.ttls.items():
+            for _ in range(entries):
+                self._record_of_cache(names.CACHE_TTLS, seconds, target, cache)
+        for cache, direction, size in outcome.sizes:
+            self._record_of_cache(names.CACHE_ITEM_SIZES, size, target, cache, direction)
+        for cache, seconds in loads:
+            self._record_of_cache(names.CACHE_LOAD_DURATION, seconds, target, cache)
 
     def look_at_resource(self) -> None:
         """Say so where several processes would overwrite each other's metrics."""
@@ -140,42 +155,69 @@ class Recorder:
         if self._said.setdefault(once_for or message, mine) is mine:
             logger.warning(message, *about)
 
-    def _duration_attributes(
+    def _record_of_cache(
+        self, metric: names.Metric, value: float, target: Target, cache: str, *more: str
+    ) -> None:
+        histogram = self._histograms.get(metric.name)
+        if histogram is not None:
+            key = (target.system, cache, *more)
+            histogram.record(value, self._series(metric.name, key, _of_cache, _of_any_cache))
+
+    def _series(
         self,
-        target: Target,
-        operation: str,
-        failure: Failure | None,
-        cache: str | None,
-        *,
-        blocking: bool,
+        metric: str,
+        key: _K,
+        attributes_of: Callable[[_K], Attributes],
+        folded_of: Callable[[_K], Attributes],
     ) -> Attributes:
-        key = (target, operation, failure, cache)
-        series = self.tallies.blocked if blocking else self.tallies.durations
+        """The attributes of one series, or of the folded one where there are too many."""
+        series = self.tallies.series.setdefault(metric, {})
         found = series.get(key)
         if found is not None:
             return found
         # Without a lock: threads that meet here make the same series, and the bound has room.
         if len(series) >= names.MAX_SERIES - 100:
             self.tallies.overflow_of_series()
-            return _folded(target, failure)
-        attributes: Attributes = {**target.attributes, names.DB_OPERATION_NAME: operation}
-        if failure is not None:
-            attributes[names.ERROR_TYPE] = failure.type
-            if failure.status is not None:
-                attributes[names.DB_RESPONSE_STATUS_CODE] = failure.status
-        if cache is not None:
-            attributes[names.CACHE_NAME] = cache
-        series[key] = attributes
+            return folded_of(key)
+        attributes = series[key] = attributes_of(key)
         return attributes
 
 
-def _folded(target: Target, failure: Failure | None) -> Attributes:
-    """Where durations go when there are too many series: failed or not is all that is left."""
+_Operation = tuple[Target, str, Failure | None, str | None]
+
+
+def _of_operation(key: _Operation) -> Attributes:
+    target, operation, failure, cache = key
+    attributes: Attributes = {**target.attributes, names.DB_OPERATION_NAME: operation}
+    if failure is not None:
+        attributes[names.ERROR_TYPE] = failure.type
+        if failure.status is not None:
+            attributes[names.DB_RESPONSE_STATUS_CODE] = failure.status
+    if cache is not None:
+        attributes[names.CACHE_NAME] = cache
+    return attributes
+
+
+def _of_any_operation(key: _Operation) -> Attributes:
+    """Failed or not is all that is left."""
+    target, _, failure, _ = key
     attributes: Attributes = dict(tallies.OTHER_TARGETS[target.system].attributes)
     attributes[names.DB_OPERATION_NAME] = names.OTHER_OPERATION
     if failure is not None:
         attributes[names.ERROR_TYPE] = names.OTHER_ERROR
     return attributes
+
+
+_OF_CACHE = (names.DB_SYSTEM_NAME, names.CACHE_NAME, names.CACHE_IO_DIRECTION)
+
+
+def _of_cache(key: tuple[str, ...]) -> Attributes:
+    return dict(zip(_OF_CACHE, key, strict=False))
+
+
+def _of_any_cache(key: tuple[str, ...]) -> Attributes:
+    system, _, *more = key
+    return _of_cache((system, names.OTHER_CACHE, *more))
 
 
 def package_version() -> str:
@@ -207,6 +249,7 @@ def _observe(meter: Meter, counts: Tallies, settings: Settings) -> None:
         names.CACHE_INVALIDATION_REQUESTS: lambda: _by_target(
             counts.removals, (names.INVALIDATION_REASON, names.INVALIDATION_EFFECT)
         ),
+        names.CACHE_STAMPEDES: lambda: _by_target(counts.stampedes, ()),
         names.CACHE_HIT_RATIO: counts.ratio.read,
         names.OWN_ERRORS: lambda: [(n, {names.STEP: k}) for k, n in counts.errors.items()],
         names.OVERFLOWS: lambda: [(n, {names.BOUND: k}) for k, n in counts.overflows.items()],

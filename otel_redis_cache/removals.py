@@ -8,13 +8,17 @@ from otel_redis_cache import conventions as names
 from otel_redis_cache.facts import Operands, Removal, Reply
 from otel_redis_cache.operands import (
     after_pairs,
+    all_but_first,
     count_of,
     distinct,
     elements,
     fields,
+    fields_set,
     number,
     one,
     options,
+    script_found,
+    script_keys,
     set_accepted,
     two,
     word,
@@ -48,7 +52,7 @@ def _distinct_fields(operands: Operands, _: float) -> int:
 
 
 def _distinct_hdel_fields(operands: Operands, _: float) -> int:
-    return distinct(operands[1:])
+    return distinct(all_but_first(operands))
 
 
 def _past(scale: float, *, absolute: bool) -> Callable[[object, float], bool]:
@@ -83,7 +87,7 @@ def field_expiry(scale: float, *, absolute: bool) -> Removal:
         return sum(element == 2 for element in elements(reply))
 
     meaning = "with zero or past time: each field that the reply says 2 of"
-    return Removal(asked, removed, names.EXPIRE, meaning=meaning)
+    return Removal(asked, removed, names.EXPIRE, fields=fields, meaning=meaning)
 
 
 def past_deadline(
@@ -147,15 +151,28 @@ def _documents_dropped(operands: Operands, _: float) -> int:
     return 1 if any(word(operand) == "DD" for operand in operands[1:]) else 0
 
 
+def _distinct_script_keys(operands: Operands, _: float) -> int:
+    return distinct(script_keys(operands))
+
+
+def _keys_found_by_script(operands: Operands, reply: Reply) -> int:
+    return sum(script_found(operands, reply))
+
+
 KEYS_DELETED = Removal(
     _distinct_keys, _replied_count, each_key=True, meaning="distinct keys; the reply counts them"
 )
 VALUE_TAKEN = Removal(_one_entry, _replied_value, meaning="1; nil is none")
 DELETED_IF_EQUAL = Removal(_one_entry, _replied_count, meaning="1; the reply counts it")
 FIELDS_DELETED = Removal(
-    _distinct_hdel_fields, _replied_count, meaning="distinct fields; the reply counts them"
+    _distinct_hdel_fields,
+    _replied_count,
+    fields=all_but_first,
+    meaning="distinct fields; the reply counts them",
 )
-FIELDS_TAKEN = Removal(_distinct_fields, _replied_values, meaning="distinct fields; nil is none")
+FIELDS_TAKEN = Removal(
+    _distinct_fields, _replied_values, fields=fields, meaning="distinct fields; nil is none"
+)
 JSON_DELETED = Removal(
     _one_entry, _replied_count, meaning="1 or, by a path, each match; the reply counts them"
 )
@@ -175,13 +192,23 @@ EMPTIED = Removal(
     incidental=True,
     meaning="an empty result: effect unknown",
 )
+SCRIPT_DELETED = Removal(
+    _distinct_script_keys,
+    _replied_count,
+    each_key=True,
+    meaning="distinct keys; the reply counts them",
+)
+SCRIPT_TAKEN = SCRIPT_DELETED._replace(
+    removed=_keys_found_by_script,
+    meaning="distinct keys; nil is none",
+)
 GETEX_PAST = past_deadline(one, one, _replied_value, meaning="with a past time: 1; nil is none")
 HGETEX_PAST = past_deadline(
     one,
     lambda operands: distinct(fields(operands)),
     _replied_values,
     meaning="with a past time: distinct fields; nil is none",
-)
+)._replace(fields=fields)
 SET_PAST = past_deadline(
     two, one, _accepted, tells=False, meaning="with a past time: effect unknown"
 )
@@ -190,7 +217,7 @@ MSETEX_PAST = past_deadline(
 )._replace(each_key=True)
 HSETEX_PAST = past_deadline(
     one, one, _truthy, tells=False, meaning="with a past time: effect unknown"
-)
+)._replace(fields=fields_set)
 RESTORE_PAST = Removal(
     _restore_deadline,
     _replied_anything,

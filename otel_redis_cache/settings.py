@@ -9,9 +9,11 @@ from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, cast
 
-from otel_redis_cache.conventions import GROUPS, RESERVED_CACHES
+from otel_redis_cache.conventions import DEFAULT_GROUPS, GROUPS, RESERVED_CACHES
 
 logger = logging.getLogger("otel_redis_cache")
+
+SCRIPT_EFFECTS = ("reads", "removes", "takes")
 
 PREFIX = "OTEL_REDIS_CACHE_"
 
@@ -104,15 +106,15 @@ def _commands(value: object) -> frozenset[str]:
 
 def _groups(value: object) -> frozenset[str]:
     if isinstance(value, bool):
-        return frozenset(GROUPS if value else ())
-    chosen = [name.lower() for name in _list(value)]
-    if chosen == ["all"]:
+        return frozenset(DEFAULT_GROUPS if value else ())
+    chosen = {name.lower() for name in _list(value)}
+    if chosen == {"all"}:
         return frozenset(GROUPS)
-    if chosen == ["none"]:
+    if chosen == {"none"}:
         return frozenset()
-    if not chosen or not set(chosen) <= set(GROUPS):
+    if not chosen or not chosen <= {"default", *GROUPS}:
         raise ValueError
-    return frozenset(chosen)
+    return frozenset(chosen - {"default"} | set(DEFAULT_GROUPS if "default" in chosen else ()))
 
 
 def _rules(value: object) -> Rules:
@@ -143,6 +145,18 @@ def _rule(text: str) -> tuple[str, str]:
     if not equals:
         raise ValueError
     return name.strip(), pattern.strip()
+
+
+def _scripts(value: object) -> tuple[tuple[str, str], ...]:
+    if isinstance(value, Mapping):
+        given = cast("Mapping[object, object]", value).items()
+        found = [(_text(name), _text(does)) for name, does in given]
+    else:
+        found = [(name, does) for name, _, does in (t.rpartition("=") for t in _list(value))]
+    for name, does in found:
+        if not name.strip() or does.strip() not in SCRIPT_EFFECTS:
+            raise ValueError
+    return tuple((name.strip(), does.strip()) for name, does in found)
 
 
 def _setting(default: object, parse: Callable[[object], object], allowed: str, meaning: str) -> Any:
@@ -188,9 +202,9 @@ class Settings:
     )
     traces: bool = _setting(True, _flag, _FLAG, "Make spans.")
     metrics: frozenset[str] = _setting(
-        frozenset(GROUPS),
+        frozenset(DEFAULT_GROUPS),
         _groups,
-        f"all, none, or groups of {', '.join(GROUPS)}",
+        f"all, none, or groups of {', '.join(GROUPS)}; default for {', '.join(DEFAULT_GROUPS)}",
         "Which groups of metrics to make.",
     )
     query_text: str = _setting(
@@ -220,8 +234,21 @@ class Settings:
     extra_commands: frozenset[str] = _setting(
         frozenset[str](), _commands, _COMMANDS, "Further command names that metrics may carry."
     )
+    scripts: tuple[tuple[str, str], ...] = _setting(
+        (),
+        _scripts,
+        f"name=effect, comma-separated, or a mapping; an effect is {', '.join(SCRIPT_EFFECTS)}",
+        "What Lua scripts (by SHA1) and functions (by name) do with the keys they are given: read "
+        "each (nil is a miss), remove them (the reply counts them), or take them, as GETDEL does.",
+    )
     hit_ratio_window: float = _setting(
         60.0, _seconds, "seconds from 1 to 86400", "The window of `cache.hit_ratio`."
+    )
+    load_window: float = _setting(
+        30.0,
+        _seconds,
+        "seconds from 1 to 86400",
+        "How long a miss waits for its write-back: `cache.load.duration`, `cache.stampedes`.",
     )
     on_conflict: str = _setting(
         "yield",

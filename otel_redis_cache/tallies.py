@@ -17,6 +17,7 @@ from otel_redis_cache import conventions as names
 from otel_redis_cache.caches import AutomaticNames
 from otel_redis_cache.facts import Outcome, Target
 from otel_redis_cache.forks import renew_after_fork
+from otel_redis_cache.loads import Followed, OpenMisses, Times
 
 Attributes = dict[str, str | int]
 _K = TypeVar("_K")
@@ -97,10 +98,11 @@ class Tallies:
         self.writes: Tally[Key] = Tally(fold, self.overflow_of_series)
         self.removed: Tally[Key] = Tally(fold, self.overflow_of_series)
         self.removals: Tally[Key] = Tally(fold, self.overflow_of_series)
+        self.stampedes: Tally[Key] = Tally(fold, self.overflow_of_series)
+        self.open_misses = OpenMisses()
         self.ratio = HitRatio(self.requests)
-        self.durations: dict[object, Attributes] = {}
-        self.blocked: dict[object, Attributes] = {}
-        """Attribute sets of the histograms, each made once, by what they are made of."""
+        self.series: dict[str, dict[object, Attributes]] = {}
+        """Attribute sets of each histogram, by what they are made of, so that each is made once."""
 
     def take(self, target: Target, outcome: Outcome) -> None:
         """Count what one call did."""
@@ -113,6 +115,13 @@ class Tallies:
                 self.removed.add((target, entry), count)
         for removal, count in outcome.removals.items():
             self.removals.add((target, removal), count)
+
+    def follow(self, target: Target, outcome: Outcome, times: Times) -> Followed:
+        """Follow the misses that a call opened, met or wrote back; counts stampedes."""
+        followed = self.open_misses.follow(target, outcome.touches, times)
+        for cache in followed.stampedes:
+            self.stampedes.add((target, (cache,)))
+        return followed
 
     def overflow_of_names(self) -> None:
         """A key whose automatic name came too late."""

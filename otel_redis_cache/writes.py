@@ -12,11 +12,15 @@ from otel_redis_cache.operands import (
     count_of,
     destination_after,
     elements,
+    every_second_field,
+    fields_set,
     number,
     one,
     options,
+    second,
     set_accepted,
     two,
+    values_set,
     word,
 )
 
@@ -27,6 +31,30 @@ def _first(_: Operands) -> Sequence[int]:
 
 def _second(_: Operands) -> Sequence[int]:
     return (1,)
+
+
+def _third(_: Operands) -> Sequence[int]:
+    return (2,)
+
+
+def _each_behind_a_key(operands: Operands) -> Sequence[int]:
+    """``key value key value ...``."""
+    return range(1, len(operands), 2)
+
+
+def _each_behind_a_field(operands: Operands) -> Sequence[int]:
+    """``key field value field value ...``."""
+    return range(2, len(operands), 2)
+
+
+def _each_of_pairs(operands: Operands) -> Sequence[int]:
+    """``numkeys key value key value ...``."""
+    return range(2, after_pairs(operands), 2)
+
+
+def _whole_document(operands: Operands) -> Sequence[int]:
+    """``key $ json``; at any other path it is a part."""
+    return (2,) if len(operands) > 1 and word(operands[1]) in {"$", "."} else ()
 
 
 def _bits_written(operands: Operands) -> Sequence[int]:
@@ -115,15 +143,24 @@ _NOTHING_MATCHED: Sequence[object] = (None, b"[]", "[]", b"[null]", "[null]")
 SET = Write(
     ttl_option(two),
     set_accepted,
+    values=_second,
     meaning="by its options; refused where its condition does not hold",
 )
-SET_WITH_TTL = Write(_set_ttl, _stored_always, meaning="set")
-SET_WITHOUT_TTL = Write(_no_ttl, _stored_always, meaning="none")
-SET_IF_NEW = Write(_no_ttl, _stored_if_true, meaning="none; refused where a key was there")
+SET_WITH_TTL = Write(_set_ttl, _stored_always, values=_third, meaning="set")
+SET_WITHOUT_TTL = Write(_no_ttl, _stored_always, values=_second, meaning="none")
+EACH_SET = SET_WITHOUT_TTL._replace(values=_each_behind_a_key)
+SET_IF_NEW = Write(
+    _no_ttl, _stored_if_true, values=_second, meaning="none; refused where a key was there"
+)
+EACH_SET_IF_NEW = SET_IF_NEW._replace(values=_each_behind_a_key)
 UPDATED = Write(_kept_ttl, _stored_always, meaning="kept")
+FIELD_UPDATED = UPDATED._replace(fields=second)
+FIELDS_SET = UPDATED._replace(fields=every_second_field, values=_each_behind_a_field)
 UPDATED_IF_TRUE = Write(_kept_ttl, _stored_if_true, meaning="kept; refused at 0")
+FIELD_SET_IF_NEW = UPDATED_IF_TRUE._replace(fields=second, values=_third)
 UPDATED_IF_POSITIVE = Write(_kept_ttl, _stored_if_positive, meaning="kept; refused at 0 or less")
 UPDATED_IF_ANY = Write(_kept_ttl, _stored_if_any, meaning="kept; refused at nil")
+DOCUMENT_SET = UPDATED_IF_ANY._replace(values=_whole_document)
 MOVED_TO_SECOND = Write(
     _kept_ttl, _if_moved, _second, meaning="the second key: kept, where something was moved"
 )
@@ -140,9 +177,16 @@ RESTORED = Write(_restore_ttl, _stored_always, meaning="set or none, as given")
 FIELDS_SET_WITH_TTL = Write(
     ttl_option(one, names.TTL_KEPT),
     _stored_if_true,
+    fields=fields_set,
+    values=values_set,
     meaning="set for the fields, else kept; refused at 0",
 )
-PAIRS_SET = Write(ttl_option(after_pairs), _stored_if_true, meaning="by its options; refused at 0")
+PAIRS_SET = Write(
+    ttl_option(after_pairs),
+    _stored_if_true,
+    values=_each_of_pairs,
+    meaning="by its options; refused at 0",
+)
 
 STORED_TO_SECOND = STORED_TO_FIRST._replace(
     positions=_second, meaning="the second operand: none, where the result is not empty"

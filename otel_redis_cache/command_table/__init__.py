@@ -24,6 +24,7 @@ from otel_redis_cache.command_table.other_types import (
 )
 from otel_redis_cache.command_table.services import (
     CONNECTION,
+    DECLARED,
     NAMED_ONLY,
     SCRIPTING,
     SERVER,
@@ -31,7 +32,7 @@ from otel_redis_cache.command_table.services import (
 )
 from otel_redis_cache.facts import Rule
 
-__all__ = ["FAMILIES", "NAMED_ONLY", "UNVERIFIED", "rows"]
+__all__ = ["DECLARED", "FAMILIES", "NAMED_ONLY", "UNVERIFIED", "rows"]
 
 FAMILIES = {
     "string": STRING,

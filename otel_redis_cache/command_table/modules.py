@@ -31,7 +31,7 @@ JSON = (
     row("JSON.OBJKEYS"),
     row("JSON.OBJLEN"),
     row("JSON.RESP"),
-    row("JSON.SET", write=writes.UPDATED_IF_ANY, words="NX XX", words_from=3),
+    row("JSON.SET", write=writes.DOCUMENT_SET, words="NX XX", words_from=3),
     row("JSON.STRAPPEND", write=writes.UPDATED_AT_PATH),
     row("JSON.STRLEN"),
     row("JSON.TOGGLE", write=writes.UPDATED_AT_PATH),

@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from otel_redis_cache.facts import Condition, Operands, Positions, Read, Removal, Rule, Write
+from otel_redis_cache.facts import (
+    Condition,
+    Lifetime,
+    Operands,
+    Positions,
+    Read,
+    Removal,
+    Rule,
+    Write,
+)
 from otel_redis_cache.operands import (
     after_pairs,
     around_streams,
@@ -129,7 +138,7 @@ def row(
     words_from: int = 1,
     leading: bool = False,
     blocking: Condition | None = None,
-    sets_ttl: bool = False,
+    lifetime: Lifetime | None = None,
     procedure: bool = False,
 ) -> Rule:
     """One row; without more than keys it says that the reply tells nothing about a cache."""
@@ -144,6 +153,6 @@ def row(
         words_from,
         leading,
         blocking,
-        sets_ttl,
+        lifetime,
         procedure,
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from otel_redis_cache import removals
+from otel_redis_cache import lookups, removals
 from otel_redis_cache.command_table.row import always, every, numkeys_second, row
 from otel_redis_cache.facts import no_keys
 
@@ -14,6 +14,13 @@ SCRIPTING = (
     row("FCALL", numkeys_second, procedure=True),
     row("FCALL_RO", numkeys_second, procedure=True),
 )
+
+DECLARED = {
+    "reads": (lookups.SCRIPT, None),
+    "removes": (None, removals.SCRIPT_DELETED),
+    "takes": (lookups.SCRIPT, removals.SCRIPT_TAKEN),
+}
+"""What the setting ``scripts`` may declare of a script or a function: lookups, and removals."""
 
 TRANSACTION = (row("WATCH", every),)
 

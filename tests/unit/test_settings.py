@@ -14,7 +14,7 @@ def test_defaults_are_those_of_the_contract() -> None:
 
     assert settings == Settings()
     assert settings.names_automatically
-    assert settings.metrics == {"operations", "cache", "ratio"}
+    assert settings.metrics == {"operations", "cache", "ratio", "ttl", "loads"}
     assert (settings.query_text, settings.key_attribute) == ("sanitized", "none")
     assert settings.on_conflict == "yield"
 
@@ -29,7 +29,8 @@ FROM_ENVIRONMENT: list[tuple[str, str, object]] = [
     ("duration_by_cache", "ON", True),
     ("traces", "0", False),
     ("metrics", "none", frozenset()),
-    ("metrics", "all", {"operations", "cache", "ratio"}),
+    ("metrics", "all", {"operations", "cache", "ratio", "ttl", "loads", "size"}),
+    ("metrics", "default, size", {"operations", "cache", "ratio", "ttl", "loads", "size"}),
     ("metrics", "cache, ratio", {"cache", "ratio"}),
     ("query_text", "KEYS", "keys"),
     ("key_attribute", "template", "template"),
@@ -38,7 +39,9 @@ FROM_ENVIRONMENT: list[tuple[str, str, object]] = [
     ("exclude_commands", "PING", {"PING"}),
     ("require_parent_span", "true", True),
     ("extra_commands", "my.cmd", {"MY.CMD"}),
+    ("scripts", "a1b2=reads, purge=removes", (("a1b2", "reads"), ("purge", "removes"))),
     ("hit_ratio_window", "30", 30.0),
+    ("load_window", "5", 5.0),
     ("on_conflict", "both", "both"),
 ]
 
@@ -73,7 +76,12 @@ def test_every_field_has_an_environment_test() -> None:
         ("query_text", 3, "3"),
         ("include_commands", 3, "3"),
         ("include_commands", [3], "[3]"),
+        ("scripts", "purge", "'purge'"),
+        ("scripts", "purge=deletes", "'purge=deletes'"),
+        ("scripts", "=reads", "'=reads'"),
+        ("scripts", {"purge": None}, "{'purge': None}"),
         ("hit_ratio_window", 0, "0"),
+        ("load_window", 0.5, "0.5"),
         ("hit_ratio_window", "soon", "'soon'"),
         ("hit_ratio_window", float("nan"), "nan"),
         ("on_conflict", "ignore", "'ignore'"),

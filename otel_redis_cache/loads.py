@@ -1,0 +1,182 @@
+"""Loads: the time from a miss to the write-back of the same key, and who else missed it meanwhile.
+
+A cache that misses makes the application load the value from somewhere slower and write it back.
+Until then every other caller of the key misses too: a `cache stampede
+<https://en.wikipedia.org/wiki/Cache_stampede>`_.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from otel_redis_cache import conventions as names
+from otel_redis_cache.facts import Target, Touch
+from otel_redis_cache.forks import renew_after_fork
+from otel_redis_cache.operands import key_bytes
+
+MAX_OPEN = 4_096
+"""Misses that are remembered; the oldest are forgotten first."""
+
+Part = int | None
+"""The hash of a field; None for the key as a whole."""
+
+
+class Times(NamedTuple):
+    """When a call was made, in nanoseconds of the monotonic clock."""
+
+    began: int
+    """When it was sent."""
+    ended: int
+    """When it had its reply."""
+    oldest: int
+    """When a miss that it meets was opened at the earliest."""
+
+
+class Miss:
+    """A miss that nobody has written back yet."""
+
+    __slots__ = ("cache", "is_met", "opened", "target")
+
+    def __init__(self, target: Target, cache: str, opened: int) -> None:
+        """``opened``: when the call that missed had its reply."""
+        self.target = target
+        self.cache = cache
+        self.opened = opened
+        self.is_met = False
+        """Whether another call has missed the same since."""
+
+
+class Followed:
+    """What a call did to the misses that were open."""
+
+    __slots__ = ("joined", "loaded", "loads", "stampedes")
+
+    def __init__(self) -> None:
+        """Start with nothing."""
+        self.loaded: dict[Part, Miss] = {}
+        """The oldest miss of each key that was written back, by the hash of the key."""
+        self.loads: list[tuple[str, float]] = []
+        """(cache, seconds) of each of them."""
+        self.stampedes: list[str] = []
+        """The cache of each open miss that was met for the first time."""
+        self.joined = False
+        """Whether it missed what another call had missed before."""
+
+
+class OpenMisses:
+    """The open misses of a process: bounded, exact under threads, keys kept as hashes alone.
+
+    A miss is open until the key is written, deleted or found, by a call that was sent after it; what
+    was found has been written by somebody else.
+    """
+
+    def __init__(self) -> None:
+        """Start with none."""
+        self._by_key: OrderedDict[int, dict[Part, Miss]] = OrderedDict()
+        """By the hash of target and key, the oldest first; then by the hash of the field."""
+        self._count = 0
+        self._lock = threading.RLock()
+        renew_after_fork(self)
+
+    def renew_locks(self) -> None:
+        """In a forked child, which does not write back what its parent has missed."""
+        self._lock = threading.RLock()
+        self._by_key = OrderedDict()
+        self._count = 0
+
+    def __bool__(self) -> bool:
+        """Whether there is one; asked for before the lock is taken."""
+        return bool(self._by_key)
+
+    def follow(self, target: Target, touches: Sequence[Touch], times: Times) -> Followed:
+        """Follow what one call found, wrote and removed, in this order."""
+        followed = Followed()
+        with self._lock:
+            self._forget_oldest(times)
+            for kind, key, field, cache in touches:
+                key_hash = hash((target, key_bytes(key)))
+                self._forget_expired(key_hash, times)
+                part = None if field is None else hash(key_bytes(field))
+                if kind == names.MISS:
+                    self._miss(key_hash, part, Miss(target, cache or "", times.ended), followed)
+                elif kind == names.HIT:
+                    # A field that was found says that its key is there; a key, nothing of fields.
+                    self._end(key_hash, (part, None), times)
+                elif kind == names.WRITE:
+                    self._write(key_hash, part, times, followed)
+                elif key is None:
+                    self._forget_target(target)
+                else:
+                    self._forget(key_hash, self._parts(key_hash) if field is None else (part,))
+        followed.loads = [
+            (miss.cache, (times.ended - miss.opened) / 1e9) for miss in followed.loaded.values()
+        ]
+        return followed
+
+    def _miss(self, key: int, part: Part, miss: Miss, followed: Followed) -> None:
+        met = self._by_key.setdefault(key, {}).setdefault(part, miss)
+        if met is miss:
+            self._count += 1
+            while self._count > MAX_OPEN:
+                oldest = next(iter(self._by_key))
+                self._forget(oldest, self._parts(oldest))
+        elif met.opened != miss.opened:  # otherwise one call asks for it twice
+            followed.joined = True
+            if not met.is_met:
+                met.is_met = True
+                followed.stampedes.append(met.cache)
+
+    def _write(self, key: int, part: Part, times: Times, followed: Followed) -> None:
+        parts = self._parts(key) if part is None else (part, None)
+        for ended in self._end(key, parts, times):
+            # What one call misses and writes it cannot have loaded in between.
+            if ended.opened <= times.began:
+                oldest = followed.loaded.setdefault(key, ended)
+                followed.loaded[key] = min(oldest, ended, key=_opened)
+
+    def _end(self, key: int, parts: Sequence[Part], times: Times) -> list[Miss]:
+        """The misses that this call came after, or made itself; they are no longer open."""
+        found = self._by_key.get(key, {})
+        ended = {
+            part: miss
+            for part in parts
+            if (miss := found.get(part)) is not None
+            and (miss.opened <= times.began or miss.opened == times.ended)
+        }
+        self._forget(key, [*ended])
+        return [*ended.values()]
+
+    def _parts(self, key: int) -> list[Part]:
+        return [*self._by_key.get(key, ())]
+
+    def _forget(self, key: int, parts: Sequence[Part]) -> None:
+        found = self._by_key.get(key)
+        if found is None:
+            return
+        for part in parts:
+            self._count -= found.pop(part, None) is not None
+        if not found:
+            del self._by_key[key]
+
+    def _forget_expired(self, key: int, times: Times) -> None:
+        if found := self._by_key.get(key):
+            self._forget(key, [part for part, miss in found.items() if miss.opened < times.oldest])
+
+    def _forget_oldest(self, times: Times) -> None:
+        """From the oldest key on, those that nobody has written back for too long."""
+        while self._by_key:
+            oldest = next(iter(self._by_key))
+            self._forget_expired(oldest, times)
+            if oldest in self._by_key:
+                break
+
+    def _forget_target(self, target: Target) -> None:
+        for key, found in list(self._by_key.items()):
+            self._forget(key, [part for part, miss in found.items() if miss.target == target])
+
+
+def _opened(miss: Miss) -> int:
+    return miss.opened

@@ -1,0 +1,53 @@
+"""Sizes: how many bytes the values of one command have, where they can be told as they stand.
+
+redis-py writes text as UTF-8 and numbers as their ``repr``. What a client has parsed (a dict, a set,
+a document) would have to be encoded anew to tell its size, and has none here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import repeat
+
+from otel_redis_cache import conventions as names
+from otel_redis_cache.facts import Command, Names, Outcome, Read, Reply, Write
+from otel_redis_cache.operands import elements
+
+MAX_TEXT = 64 * 1024
+"""Characters of text beyond ASCII that are encoded to tell their size."""
+
+
+def measure_reads(outcome: Outcome, read: Read, caches: Names, reply: Reply) -> None:
+    """The values that were found."""
+    several = read.each_key or read.fields is not None
+    _measure(outcome, names.READ, caches, (several and elements(reply)) or (reply,))
+
+
+def measure_writes(outcome: Outcome, write: Write, command: Command, caches: Names) -> None:
+    """The values that were stored."""
+    if write.values is not None:
+        _measure(outcome, names.WRITE, caches, command.at(write.values))
+
+
+def bytes_of(value: object) -> int | None:
+    """The size of one value as Redis holds it; None where it cannot be told."""
+    if isinstance(value, bytes | bytearray):
+        return len(value)
+    if isinstance(value, str):
+        if value.isascii():
+            return len(value)
+        return len(value.encode("utf-8", "replace")) if len(value) <= MAX_TEXT else None
+    if isinstance(value, memoryview):
+        return value.nbytes
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return len(repr(value))
+    return None
+
+
+def _measure(outcome: Outcome, direction: str, caches: Names, values: Sequence[object]) -> None:
+    # One value for each key; or all of them are fields of one key.
+    of_each = caches if len(caches) > 1 else repeat(caches[0] if caches else None)
+    for cache, value in zip(of_each, values, strict=False):
+        size = None if cache is None else bytes_of(value)
+        if cache is not None and size is not None:
+            outcome.sizes.append((cache, direction, size))
