@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -74,6 +75,8 @@ def _text(word: Word) -> str:
 class Bench:
     def __init__(self, server: RedisServer, twin: RedisServer, protocol: int, counting: Counting):
         self.server = server
+        self.met: set[tuple[str, ...]] = set()
+        """What sequences had to add so far, whatever the cache."""
         self._counting = counting
         self._wire, self._twin = (Wire(one.host, one.port) for one in (server, twin))
         options: dict[str, Any] = {"protocol": protocol, "encoding_errors": "surrogateescape"}
@@ -104,6 +107,7 @@ class Bench:
             ours, theirs = _state(self._wire), _state(self._twin)
             assert ours == theirs, f"the replay differs: {ours} {theirs}"
         expected = judge(seen, batch=sequence.way != "alone", probes=sequence.probes)
+        self.met |= {(metric, *rest) for metric, _, *rest in expected.counts}
         return expected, self._counting.increases()
 
     def _send_alone(self, sequence: CommandSequence, now: float) -> list[Seen]:
@@ -125,10 +129,8 @@ class Bench:
         pipeline = self._client.pipeline(transaction=sequence.way == "MULTI")
         for position, step in enumerate(sequence.steps):
             pipeline.execute_command(*sequence.words_of(position, now), **step.options)
-        try:
+        with suppress(redis.ResponseError):
             pipeline.execute(raise_on_error=sequence.raises)
-        except redis.ResponseError:
-            pass
         aborted = sequence.way == "MULTI" and any(step.malformed for step in sequence.steps)
         return self._replay(sequence.steps, now, aborted=aborted)
 

@@ -21,6 +21,8 @@ class Kind(NamedTuple):
     family: str
     name: str
     steps: Some[Step]
+    tells: bool = True
+    """Whether there is more to see of it than that nothing is counted."""
 
 
 CATALOG: list[Kind] = []
@@ -33,7 +35,11 @@ def add(family: str, name: str, make: Callable[..., Step], *drawn: Some[Any]) ->
 
 def silent(family: str, name: str, *drawn: Some[Any]) -> None:
     """Add a command that asks for nothing, removes nothing explicitly and is no write."""
-    add(family, name, lambda *words: Step((*name.split(), *flat(words))), *drawn)
+
+    def step(*words: Any) -> Step:
+        return Step((*name.split(), *flat(words)))
+
+    CATALOG.append(Kind(family, name, st.builds(step, *drawn), tells=False))
 
 
 def flat(words: Iterable[Any]) -> Words:

@@ -36,7 +36,9 @@ from tests.differential.step import (
 )
 
 
-def read(family: str, name: str, key: st.SearchStrategy[str], *operands: str, probes: bool = False) -> None:
+def read(
+    family: str, name: str, key: st.SearchStrategy[str], *operands: str, probes: bool = False
+) -> None:
     """Add a command that asks for a whole key."""
 
     def step(key: str) -> Step:
@@ -45,7 +47,9 @@ def read(family: str, name: str, key: st.SearchStrategy[str], *operands: str, pr
     add(family, name, step, key)
 
 
-def update(family: str, name: str, key: st.SearchStrategy[str], *drawn: st.SearchStrategy[object]) -> None:
+def update(
+    family: str, name: str, key: st.SearchStrategy[str], *drawn: st.SearchStrategy[object]
+) -> None:
     """Add an update in place: accepted is stored, for no state tells a value from the same value."""
 
     def step(key: str, *operands: object) -> Step:

@@ -136,7 +136,16 @@ add(
 )
 CONDITION = st.sampled_from(((), (), ("NX",), ("XX",), ("GT",), ("LT",)))
 for name in UNITS:
-    add("hash", f"H{name}", _hexpire, st.just(f"H{name}"), HASH, expiry(name), CONDITION, several(FIELD, 3))
+    add(
+        "hash",
+        f"H{name}",
+        _hexpire,
+        st.just(f"H{name}"),
+        HASH,
+        expiry(name),
+        CONDITION,
+        several(FIELD, 3),
+    )
 for name in ("HTTL", "HPTTL", "HEXPIRETIME", "HPEXPIRETIME"):
     add("hash", name, _field_probe, st.just(name), HASH, several(FIELD, 3))
 silent("hash", "HPERSIST", HASH, several(FIELD, 3).map(_counted))

@@ -83,6 +83,7 @@ def _set(
         reads=(whole(key),) if get else (),
         writes=writes,
         lasts=(whole(key),),
+        options={"get": True} if get else {},
     )
 
 
@@ -237,7 +238,9 @@ LIVES = st.one_of(
 )
 add("generic", "RESTORE", _restore, ANY, LIVES, option("REPLACE"))
 SORTABLE = st.one_of(LIST, SET, SORTED)
-ORDER = st.sampled_from((("ALPHA",), (), ("ALPHA", "LIMIT", "0", "1"), ("ALPHA", "LIMIT", "9", "1")))
+ORDER = st.sampled_from(
+    (("ALPHA",), (), ("ALPHA", "LIMIT", "0", "1"), ("ALPHA", "LIMIT", "9", "1"))
+)
 add("generic", "SORT", _sort, SORTABLE, ANY, ORDER)
 silent("generic", "SORT", SORTABLE, ORDER)
 silent("generic", "SORT_RO", SORTABLE, ORDER)

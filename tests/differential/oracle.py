@@ -50,16 +50,12 @@ class Seen:
 
 def questions(step: Step) -> list[Question]:
     """What has to be asked before and after a step to judge it."""
-    asked: list[Question] = []
-    for entry in (*step.reads, *step.removes, *step.lasts):
-        asked.append(entry.question)
-    for entry in step.lasts:
-        asked.append(entry.deadline)
-    if writes := step.writes:
-        for entry in (*writes.needs, *writes.forbids, *writes.lands):
-            asked.append(entry.question)
-        for key in writes.keys:
-            asked += [("EXISTS", key), ("DUMP", key), ("PEXPIRETIME", key)]
+    writes = step.writes or Writes(())
+    entries = (*step.reads, *step.removes, *step.lasts)
+    asked = [entry.question for entry in (*entries, *writes.needs, *writes.forbids, *writes.lands)]
+    asked += [entry.deadline for entry in step.lasts]
+    for key in writes.keys:
+        asked += [("EXISTS", key), ("DUMP", key), ("PEXPIRETIME", key)]
     return list(dict.fromkeys(asked))
 
 
@@ -145,9 +141,7 @@ def _written(seen: Seen, rest: Iterable[Seen]) -> Counts:
     if not _is_accepted(seen, writes):
         if writes.otherwise is None:
             return Counter()
-        return Counter(
-            ("writes", _cache(key), writes.ttl, writes.otherwise) for key in writes.keys
-        )
+        return Counter(("writes", _cache(key), writes.ttl, writes.otherwise) for key in writes.keys)
     found: Counts = Counter()
     for key in writes.keys:
         if not any(entry.is_in(seen.after) for entry in writes.lands or (whole(key),)):

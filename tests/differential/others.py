@@ -41,7 +41,12 @@ def _bitop(operation: str, destination: str, keys: list[str]) -> Step:
 
 
 update("bitmap", "SETBIT", TEXT, st.sampled_from((("7", "1"), ("0", "0"))))
-update("bitmap", "BITFIELD", TEXT, st.sampled_from((("SET", "u8", "0", "65"), ("INCRBY", "u8", "8", "1"))))
+update(
+    "bitmap",
+    "BITFIELD",
+    TEXT,
+    st.sampled_from((("SET", "u8", "0", "65"), ("INCRBY", "u8", "8", "1"))),
+)
 silent("bitmap", "BITFIELD", TEXT, st.just(("GET", "u8", "0")))
 silent("bitmap", "BITFIELD_RO", TEXT, st.just(("GET", "u8", "0")))
 silent("bitmap", "GETBIT", TEXT, st.just("7"))
@@ -123,10 +128,11 @@ silent("stream", "XINFO STREAM", STREAM)
 # JSON documents: a legacy path finds one value, one that begins with $ any number of them.
 
 ROOT, A, LEGACY, NOWHERE = "$", "$.a", ".a", "$.no"
+PATHS = st.sampled_from(((), (ROOT,), (A,), (NOWHERE,)))
 PATH = st.sampled_from((ROOT, A, LEGACY, NOWHERE))
 
 
-def _json_get(key: str, path: Words) -> Step:
+def _json_get(key: str, path: tuple[str, ...]) -> Step:
     entry = answer(key, "JSON.TYPE", key, *path) if path else whole(key)
     return Step(("JSON.GET", key, *path), reads=(entry,))
 
@@ -145,17 +151,17 @@ def _json_set(key: str, value: Spoken, condition: Words) -> Step:
     return Step(("JSON.SET", key, ROOT, value, *condition), writes=writes)
 
 
-def _json_del(name: str, key: str, path: Words) -> Step:
+def _json_del(name: str, key: str, path: tuple[str, ...]) -> Step:
     entry = answer(key, "JSON.TYPE", key, *(path or (ROOT,)))
     return Step((name, key, *path), removes=(entry,))
 
 
 DOCUMENT: st.SearchStrategy[Spoken] = st.sampled_from((Fresh('{{"a":{}}}'), "[]", '{"b":[1]}'))
-add("json", "JSON.GET", _json_get, JSON, option(ROOT, A, NOWHERE))
+add("json", "JSON.GET", _json_get, JSON, PATHS)
 add("json", "JSON.MGET", _json_mget, several(JSON, 3), PATH)
 add("json", "JSON.SET", _json_set, JSON, DOCUMENT, option("NX", "XX"))
 for name in ("JSON.DEL", "JSON.FORGET"):
-    add("json", name, _json_del, st.just(name), JSON, option(ROOT, A, NOWHERE))
+    add("json", name, _json_del, st.just(name), JSON, PATHS)
 silent("json", "JSON.TYPE", JSON, PATH)
 silent("json", "JSON.OBJLEN", JSON, PATH)
 silent("json", "JSON.ARRLEN", JSON, PATH)
