@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from tests.differential.bench import Bench, CommandSequence
+from tests.differential.catalog import Kind
 from tests.differential.oracle import Tally
 from tests.differential.step import Step
 
-LONGEST = 16
+MOST = 5
+"""Commands in a part of a sequence, and parts: so most of them are long enough."""
 SECONDS_OFF = 2.0
 """How far the sum of the times to live may be off, for each: a deadline is counted from now."""
 
@@ -22,30 +24,40 @@ class DisagreementError(AssertionError):
         self.sequence = sequence
 
 
+def steps_of(kinds: list[Kind]) -> st.SearchStrategy[Step]:
+    """Commands of every family, each as often as its weight says."""
+    families: dict[str, list[Kind]] = {}
+    for kind in kinds:
+        families.setdefault(kind.family, []).extend([kind] * kind.weight)
+    weighted = [found for found in families.values() for _ in range(1 + len(found) // 30)]
+    return st.sampled_from(weighted).flatmap(st.sampled_from).flatmap(lambda kind: kind.steps)
+
+
 @st.composite
 def sequences(draw: st.DrawFn, steps: st.SearchStrategy[Step]) -> CommandSequence:
     way = draw(st.sampled_from(("alone", "pipeline", "MULTI")))
-    shortest = draw(st.sampled_from((1, 4, 10)))
-    drawn = draw(st.lists(steps, min_size=shortest, max_size=LONGEST))
+    parts = draw(st.lists(st.lists(steps, min_size=1, max_size=MOST), min_size=1, max_size=MOST))
+    drawn = [step for part in parts for step in part]
     return CommandSequence(
         # Two servers would not choose the same by chance.
         tuple(step for step in drawn if way == "alone" or not step.by_chance),
         way,
-        loaded=draw(st.booleans()),
+        loaded=draw(st.sampled_from((True, True, True, False))),
         probes=draw(st.booleans()),
         raises=draw(st.booleans()),
         spelling=draw(st.sampled_from(("as here", "lower case", "bytes"))),
     )
 
 
-def hold_against_the_server(bench: Bench, count: int, *, remembered: bool = True) -> None:
+def hold_against_the_server(
+    bench: Bench, count: int, *, remembered: bool = True, shortened: bool = True
+) -> None:
     """Try that many sequences; of those that fail the shortest is shown, and how to repeat it.
 
-    Those that failed before are tried first where they are remembered.
+    Those that failed before are tried first where they are remembered. What fails is shown as it
+    was found where it is not shortened.
     """
-    telling = [kind for kind in bench.kinds if kind.tells]
-    steps = st.sampled_from([*telling, *telling, *bench.kinds]).flatmap(lambda kind: kind.steps)
-
+    steps = steps_of(bench.kinds)
     chosen = settings(
         max_examples=count,
         deadline=None,
@@ -55,6 +67,8 @@ def hold_against_the_server(bench: Bench, count: int, *, remembered: bool = True
     )
     if not remembered:
         chosen = settings(chosen, database=None)
+    if not shortened:
+        chosen = settings(chosen, phases=set(Phase) - {Phase.shrink, Phase.explain})
 
     @chosen
     @given(sequences(steps))

@@ -134,7 +134,7 @@ add(
     distinct(FIELD),
     NEW,
 )
-CONDITION = st.sampled_from(((), (), ("NX",), ("XX",), ("GT",), ("LT",)))
+CONDITION = st.sampled_from(((), (), (), ("NX",), ("XX",), ("GT",), ("LT",)))
 for name in UNITS:
     add(
         "hash",

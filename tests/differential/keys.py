@@ -6,7 +6,6 @@ from hypothesis import strategies as st
 
 from tests.differential.catalog import (
     ANY,
-    CATALOG,
     INVALID,
     LIST,
     NEW,
@@ -16,7 +15,6 @@ from tests.differential.catalog import (
     SORTED,
     TEXT,
     UNITS,
-    Kind,
     Words,
     add,
     ahead,
@@ -64,9 +62,7 @@ def _getset(key: str, value: Spoken) -> Step:
     return Step(("GETSET", key, value), reads=(whole(key),), writes=writes)
 
 
-def _set(
-    key: str, value: Spoken, life: Words, condition: Words, get: Words, *, turned: bool
-) -> Step:
+def _set(key: str, value: Spoken, life: Words, condition: Words, get: Words, turned: bool) -> Step:
     options = (condition, get, life) if turned else (life, get, condition)
     needs = (whole(key),) if condition == ("XX",) else ()
     if condition == ("IFEQ", "v"):
@@ -133,27 +129,23 @@ def _delex(key: str, condition: Words) -> Step:
 
 LIFE = lifetime(("KEEPTTL",), ("EX", "-1"))
 
-for form in (_get, _get, _get, _get_too_much):
+add(
+    "string",
+    "SET",
+    _set,
+    TEXT,
+    NEW_OR_OLD,
+    LIFE,
+    st.sampled_from(((), (), ("NX",), ("XX",), ("IFEQ", "v"))),
+    option("GET"),
+    st.booleans(),
+)
+for form in (_get, _get_too_much):
     add("string", "GET", form, TEXT)
 add("string", "MGET", _mget, several(TEXT))
 add("string", "GETDEL", _getdel, TEXT)
 add("string", "GETEX", _getex, TEXT, st.one_of(lifetime(("PERSIST",)), INVALID))
 add("string", "GETSET", _getset, TEXT, NEW)
-CATALOG.append(
-    Kind(
-        "string",
-        "SET",
-        st.builds(
-            _set,
-            TEXT,
-            NEW_OR_OLD,
-            LIFE,
-            st.sampled_from(((), (), ("NX",), ("XX",), ("IFEQ", "v"))),
-            option("GET"),
-            turned=st.booleans(),
-        ),
-    )
-)
 for name, unit in (("SETEX", "EXPIRE"), ("PSETEX", "PEXPIRE")):
     add("string", name, _setex, st.just(name), TEXT, expiry(unit).filter(lambda t: t != "-1"), NEW)
 add("string", "SETNX", _setnx, TEXT, NEW)
@@ -227,7 +219,7 @@ for name in (
 ):
     add("generic", name, _probe, st.just(name), ANY)
 add("generic", "DUMP", _dump, ANY)
-CONDITION = st.sampled_from(((), (), ("NX",), ("XX",), ("GT",), ("LT",), ("NX", "GT")))
+CONDITION = st.sampled_from(((), (), (), ("NX",), ("XX",), ("GT",), ("LT",), ("NX", "GT")))
 for name in UNITS:
     add("generic", name, _expire, st.just(name), ANY, expiry(name), CONDITION)
 add("generic", "COPY", _copy, ANY, ANY, option("REPLACE"))
