@@ -147,4 +147,5 @@ def expiry(name: str) -> Some[Spoken]:
     """What the EXPIRE family may be given: a deadline ahead, one that has passed, nonsense."""
     unit = UNITS[name]
     past = (LONG_AGO, LONG_AGO_MS)[unit == "at_ms"] if unit.startswith("at") else "-1"
-    return st.one_of(st.sampled_from(("0", past)), ahead(unit), ahead(unit), st.just("soon"))
+    passed = st.sampled_from(("0", past))
+    return st.one_of(passed, ahead(unit), passed, ahead(unit), st.just("soon"))

@@ -10,7 +10,7 @@ from tests.differential.catalog import Kind
 from tests.differential.oracle import Tally
 from tests.differential.step import Step
 
-MOST = 5
+MOST = 6
 """Commands in a part of a sequence, and parts: so most of them are long enough."""
 SECONDS_OFF = 2.0
 """How far the sum of the times to live may be off, for each: a deadline is counted from now."""

@@ -23,8 +23,8 @@ from tests.differential.step import Entry, Later, Look, Question, Step, Writes, 
 Counts = Counter[tuple[str, ...]]
 """(metric, cache, values of its other attributes ...) -> increase."""
 
-DEADLINE_TOLERANCE = 45
-"""Seconds; deadlines of two steps differ by at least 100."""
+DEADLINE_TOLERANCE = 25
+"""Seconds; deadlines of two steps differ by at least 60."""
 
 
 @dataclass

@@ -115,14 +115,14 @@ class Fresh:
 
 @dataclass(frozen=True)
 class Later:
-    """A deadline that no other step of the sequence names, more than 99 s from any of theirs."""
+    """A deadline that no other step of the sequence names, a minute or more from any of theirs."""
 
     hours: int
     unit: str
     """``s`` or ``ms`` from now; ``at`` or ``at_ms``: a unix time."""
 
     def seconds(self, position: int) -> int:
-        return self.hours * 3600 + (position + 1) * 100
+        return self.hours * 3600 + (position + 1) * 60
 
     def at(self, position: int, now: float) -> str:
         from_now = self.seconds(position)

@@ -22,7 +22,7 @@ from tests.differential.comparison import hold_against_the_server
 SEQUENCES = int(os.environ.get("OTEL_REDIS_CACHE_SEQUENCES", "2000"))
 EACH = max(1, SEQUENCES // 8)
 """On four servers, in two protocols."""
-MANY = 100
+MANY = 200
 """Sequences that surely meet everything there is to count."""
 
 EVERYTHING = {
