@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import MISSING, Field
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
-from otel_redis_cache import command_table, conventions
+from typing_extensions import is_typeddict
+
+from otel_redis_cache import Health, Snapshot, command_table, conventions
 from otel_redis_cache.facts import Rule
+from otel_redis_cache.framework_keys import LIBRARIES
 from otel_redis_cache.settings import FIELDS, PREFIX
 
 _MADE = "<!-- Made by docs/generate.py; do not edit. -->"
@@ -112,6 +115,11 @@ def telemetry() -> str:
         "client does by itself, nor for an empty poll of a blocking command without a parent span, "
         "nor for an empty pipeline. Status is ERROR on failure, without a description; a nil, a "
         "lost optimistic lock and a script that is loaded again are no failures.",
+        f"One INTERNAL span `{conventions.SPAN_OF_INVALIDATION}` for each call of `invalidate()`, with "
+        "the target, `cache.name` where what matched is in one cache (the pattern's where nothing "
+        "did), what was removed and why. Its commands have durations, but make no spans unless "
+        "`trace_commands` is on, and are not counted again: it is one request, of effect `removed`, "
+        "`none`, `partial` (it failed after a part was done) or `error`.",
         "## Where this differs from the semantic conventions",
         "\n".join(f"- {deviation}" for deviation in conventions.DEVIATIONS),
         "Names that the conventions mark as Development: `redis` of `db.system.name`. All `cache.*` "
@@ -127,7 +135,79 @@ def _metrics() -> Iterable[tuple[str, ...]]:
         yield f"`{metric.name}`", kind, f"`{metric.unit}`", attributes, group, metric.description
 
 
-PAGES = {"commands.md": commands, "settings.md": settings, "telemetry.md": telemetry}
+def snapshot() -> str:
+    """Every field of a snapshot and of a health."""
+    return _page(
+        "Numbers in the process",
+        "`snapshot()` and `health()` return plain dictionaries, which `json.dumps` takes as they "
+        "are. Every field is always there, whatever has happened. They are of one process: a "
+        "forked child starts at zero.",
+        *_shapes(Snapshot),
+        *_shapes(Health),
+        "## Codes of reasons",
+        "\n".join(f"- `{code}`: {text}" for code, text in conventions.HEALTH_CODES.items()),
+    )
+
+
+def _shapes(root: Any) -> Iterable[str]:
+    """The table of a TypedDict, then those of what is in it, each once."""
+    waiting, seen = [root], {root}
+    while waiting:
+        shape = waiting.pop(0)
+        hints = get_type_hints(shape, include_extras=True)
+        rows: list[tuple[str, ...]] = []
+        for name, hint in hints.items():
+            kind, meaning = get_args(hint)
+            rows.append((f"`{name}`", _type_name(kind), meaning))
+            inner = [t for t in (kind, *get_args(kind)) if is_typeddict(t) and t not in seen]
+            waiting += inner
+            seen.update(inner)
+        table = "\n".join(_table(("Field", "Type", "Meaning"), rows))
+        yield f"## {shape.__name__}\n\n{_first_line(shape.__doc__)}.\n\n{table}"
+
+
+_JSON_TYPES = {int: "integer", float: "number", str: "text", type(None): "null"}
+
+
+def _type_name(kind: Any) -> str:
+    """A type as people read it, after JSON."""
+    inner = get_args(kind)
+    if kind in _JSON_TYPES:
+        return _JSON_TYPES[kind]
+    if is_typeddict(kind):
+        return f"[{kind.__name__}](#{kind.__name__.lower()})"
+    if getattr(kind, "__origin__", None) is list:
+        return f"list of {_type_name(inner[0])}"
+    if getattr(kind, "__origin__", None) is dict:
+        return f"{_type_name(inner[1])} by name"
+    if all(isinstance(value, str) for value in inner):
+        return "text"
+    return " or ".join(map(_type_name, inner))
+
+
+def frameworks() -> str:
+    """What the keys of well-known libraries are called."""
+    rows = (
+        (f"[{library.name}]({library.documentation})", f"`{shape.key}`", f"`{shape.name}`")
+        for library in LIBRARIES
+        for shape in library.shapes
+    )
+    return _page(
+        "Keys of frameworks",
+        "What a key is called without any rule. `<...>` stands for what is never in a name: "
+        "identifiers, hashes, arguments. Where a key has nothing else, it is in `_default`; a rule "
+        "(`caches`) goes before all of this. Tests hold each of these with the real library.",
+        "\n".join(_table(("Library", "Key", "Cache"), rows)),
+    )
+
+
+PAGES = {
+    "commands.md": commands,
+    "frameworks.md": frameworks,
+    "settings.md": settings,
+    "snapshot.md": snapshot,
+    "telemetry.md": telemetry,
+}
 
 
 def _page(title: str, *parts: str) -> str:

@@ -2,7 +2,22 @@
 
 from __future__ import annotations
 
+from otel_redis_cache.checkup import Health, health
 from otel_redis_cache.instrumentor import RedisCacheInstrumentor
+from otel_redis_cache.invalidations import Invalidation, invalidate, invalidate_async
+from otel_redis_cache.reasons import invalidation
 from otel_redis_cache.settings import SettingError
+from otel_redis_cache.snapshots import Snapshot, snapshot
 
-__all__ = ["RedisCacheInstrumentor", "SettingError"]
+__all__ = [
+    "Health",
+    "Invalidation",
+    "RedisCacheInstrumentor",
+    "SettingError",
+    "Snapshot",
+    "health",
+    "invalidate",
+    "invalidate_async",
+    "invalidation",
+    "snapshot",
+]

@@ -14,22 +14,22 @@ from collections.abc import Callable
 
 from otel_redis_cache.conventions import DEFAULT_CACHE, OTHER_CACHE
 from otel_redis_cache.forks import renew_after_fork
+from otel_redis_cache.framework_keys import DJANGO_PREFIX, framework_name
 from otel_redis_cache.settings import PLACEHOLDER, Settings
 
 MAX_KEY_TEXT = 256
 """Characters of a key that are looked at; what stands behind them never decides its name."""
 
 MAX_REMEMBERED = 1_024
-"""First parts whose name is remembered."""
+"""First parts that are remembered to be names, of keys that no framework shaped."""
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{1,39}\Z")
 _DIGIT = re.compile(r"[0-9]")
 _HEXADECIMAL = re.compile(r"[0-9A-Fa-f]{8}")
-_DJANGO_VERSION = re.compile(r":\d{1,9}:")
 
 
-class AutomaticNames:
-    """The names found so far, of which a process has a bounded number."""
+class FirstNames:
+    """The names that came first, of which a process has a bounded number."""
 
     def __init__(self) -> None:
         """Start with none."""
@@ -50,10 +50,10 @@ class AutomaticNames:
 
 
 class Caches:
-    """Names keys by the user's rules, else by their first part."""
+    """Names keys by the user's rules, else by the shape of a framework, else by their first part."""
 
     def __init__(
-        self, settings: Settings, known: AutomaticNames, overflowed: Callable[[], None]
+        self, settings: Settings, known: FirstNames, overflowed: Callable[[], None]
     ) -> None:
         """Compile the rules; ``overflowed`` is called for each key that a bound turns away."""
         self._delimiter = settings.key_delimiter
@@ -65,7 +65,7 @@ class Caches:
         self._at_most = settings.max_auto_caches
         self._known = known
         self._overflowed = overflowed
-        self._remembered: dict[str, str] = {}
+        self._plain: set[str] = set()
 
     def name_of(self, key: object) -> str | None:
         """The cache of this key; None where a rule says that it is no cache."""
@@ -86,37 +86,33 @@ class Caches:
             if pattern(text):
                 return PLACEHOLDER.sub("{}", template)
         first, *others = text.split(self._delimiter)
-        head = first if others and looks_like_a_name(first) else "{}"
+        plain = looks_like_a_name(first) and framework_name(text) is None
+        head = first if others and plain else "{}"
         return self._delimiter.join([head, *["{}"] * len(others)][:8])
 
     def _automatic_name(self, text: str) -> str:
+        # Either Django's prefix is empty, or the key of its own behind it has a dot.
+        if (text[:1] == ":" or "." in text) and (django := DJANGO_PREFIX.match(text)):
+            text = text[django.end() :]
         first = first_part(text, self._delimiter)
-        if first is None:
-            return DEFAULT_CACHE
-        name = self._remembered.get(first)
-        if name is None:
-            if not looks_like_a_name(first):
+        if first in self._plain:
+            return first
+        framework = framework_name(text[:MAX_KEY_TEXT])
+        name = framework or first
+        if name not in self._known.names:
+            if not looks_like_a_name(name):
                 return DEFAULT_CACHE
-            if not self._known.admit(first, self._at_most):
+            if not self._known.admit(name, self._at_most):
                 self._overflowed()
                 return OTHER_CACHE
-            if len(self._remembered) < MAX_REMEMBERED:
-                self._remembered[first] = first
-            name = first
+        if not framework and len(self._plain) < MAX_REMEMBERED:
+            self._plain.add(first)
         return name
 
 
-def first_part(text: str, delimiter: str) -> str | None:
-    """What stands before the first delimiter, without a framework's prefix or a hash tag's braces.
-
-    Django writes ``:1:key`` (its prefix, empty by default, and a version) before every key.
-    """
-    if text[:1] == delimiter and (version := _DJANGO_VERSION.match(text)):
-        text = text[version.end() :]
-    end = text.find(delimiter, 0, 64)
-    if end < 0:
-        return None
-    first = text[:end]
+def first_part(text: str, delimiter: str) -> str:
+    """What stands before the first delimiter, without a hash tag's braces; empty without one."""
+    first = text[: max(text.find(delimiter, 0, 64), 0)]
     if "{" in first or "}" in first:
         first = first.replace("{", "").replace("}", "")
     return first

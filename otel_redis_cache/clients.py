@@ -9,10 +9,11 @@ import re
 import sys
 import weakref
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, cast
 
 from otel_redis_cache.conventions import OTHER_ERROR, REDIS, VALKEY
-from otel_redis_cache.facts import Failure, Target
+from otel_redis_cache.facts import Contact, Failure, Target
 
 DEFAULT_PORT = 6379
 
@@ -49,6 +50,9 @@ _PREFIX_OF_CLASS = {
 
 TOPOLOGY_COMMANDS = ("CLUSTER SLOTS", "CLUSTER SHARDS", "COMMAND", "COMMAND GETKEYS")
 """What a cluster client asks its nodes by itself; a tuple, as a command may be unhashable."""
+
+_CLIENTS = frozenset({"Redis", "Valkey"})
+_CLUSTERS = frozenset({"RedisCluster", "ValkeyCluster"})
 
 _MAX_CLIENTS = "max number of clients reached"
 _LOST_PREFIXES = {
@@ -93,6 +97,31 @@ def refused(error: BaseException) -> bool:
 def watch_failed(error: BaseException) -> bool:
     """Whether a watched key changed: the normal outcome of an optimistic lock, no error."""
     return any(base.__name__ == "WatchError" for base in type(error).__mro__)
+
+
+_NOBODY_ASKED = {"MaxConnectionsError", "ExternalAuthProviderError"}
+_TEXTS_OF_NO_OUTAGE = (
+    "Too many connections",
+    "No connection available",  # of the pool
+    "Invalid Database",
+    "Invalid RESP version",
+    "Error setting client name",
+    "protocol must be",
+)
+"""Of plain ConnectionErrors that are no failure of the network."""
+
+
+def contact_of(error: BaseException | None) -> Contact:
+    """Whether a call that ended so reached its server."""
+    if error is None or watch_failed(error) or failure_of(error).status is not None:
+        return Contact.ANSWERED
+    lineage = {base.__name__ for base in type(error).__mro__}
+    if "TimeoutError" in lineage:
+        return Contact.TIMED_OUT
+    is_network = "ConnectionError" in lineage or isinstance(error, OSError)
+    if not is_network or lineage & _NOBODY_ASKED or _text(error).startswith(_TEXTS_OF_NO_OUTAGE):
+        return Contact.UNKNOWN
+    return Contact.UNREACHED
 
 
 def failed_index(error: BaseException) -> int | None:
@@ -166,17 +195,75 @@ def sends(pipeline: Any) -> bool:
     return bool(pipeline.command_stack) or (bool(pipeline.watching) and is_transaction(pipeline))
 
 
+def is_client(thing: Any) -> bool:
+    """Whether this is a client of redis-py or valkey-py, alone or of a cluster; not a pipeline."""
+    lineage = _lineage(thing)
+    return not lineage.isdisjoint(_CLIENTS | _CLUSTERS) and not is_pipeline(thing)
+
+
+def is_pipeline(thing: Any) -> bool:
+    """Whether what is sent through this waits for ``execute()``."""
+    return not _lineage(thing).isdisjoint({"Pipeline", "ClusterPipeline"})
+
+
+def is_cluster(client: Any) -> bool:
+    """Whether this client spreads keys over the nodes of a cluster."""
+    return not _lineage(client).isdisjoint(_CLUSTERS)
+
+
+def is_asynchronous(client: Any) -> bool:
+    """Whether commands of this client are awaited."""
+    modules = [base.__module__ for base in type(client).__mro__]
+    return any(module.startswith(("redis.asyncio", "valkey.asyncio")) for module in modules)
+
+
+def _lineage(thing: Any) -> set[str]:
+    """The names of its classes, those of the client libraries only."""
+    bases = type(thing).__mro__
+    return {b.__name__ for b in bases if b.__module__.partition(".")[0] in ("redis", "valkey")}
+
+
+def encoded(client: Any, text: str) -> bytes:
+    """A pattern as this client would send it, and also where it would refuse to.
+
+    Never with a lossy error handler: what it puts in or leaves out could match other keys.
+    """
+    encoder = client.get_encoder()
+    errors: str = encoder.encoding_errors
+    with suppress(UnicodeEncodeError):
+        return text.encode(encoder.encoding)
+    with suppress(UnicodeEncodeError):
+        lossless = errors if errors == "surrogatepass" else "surrogateescape"
+        return text.encode(encoder.encoding, lossless)
+    return text.encode("utf-8", "surrogatepass")
+
+
+UNDECODED: Mapping[str, Any] = {"NEVER_DECODE": []}
+"""Options of a command whose reply is wanted as bytes, whatever the client was told."""
+
+
+def scanned(reply: Any) -> tuple[int, list[bytes]]:
+    """The next cursor and the keys of a SCAN; a cluster client says the cursor of each node."""
+    cursor, keys = reply
+    if isinstance(cursor, dict):
+        (cursor,) = cast("dict[str, int]", cursor).values()
+    return cursor, keys
+
+
 def target_of(client: Any) -> Target:
     """Where a client, or a pipeline of it, was configured to go."""
-    pool = client.connection_pool
-    target = _targets.get(pool)
+    pool = getattr(client, "connection_pool", None)
+    owner = client if pool is None else pool  # a cluster client has a pool for each node
+    target = _targets.get(owner)
     if target is None:
-        target = _targets[pool] = _configured_target(client, pool)
+        target = _targets[owner] = _configured_target(client, pool)
     return target
 
 
 def _configured_target(client: Any, pool: Any) -> Target:
     system = VALKEY if _module(client).partition(".")[0] == "valkey" else REDIS
+    if is_cluster(client):
+        return Target(system, *_seeds(client.nodes_manager), "0")
     address, port = _configured_address(pool)
     kwargs = cast("Mapping[str, Any]", pool.connection_kwargs)
     return Target(system, address, port, str(kwargs.get("db") or 0))
@@ -193,6 +280,16 @@ def _configured_address(pool: Any) -> tuple[str, int | None]:
     # Somebody's URL in the place of a host may carry a password.
     host = str(kwargs.get("host") or "localhost").rpartition("@")[2].rpartition("://")[2]
     return host, None if port == DEFAULT_PORT else port
+
+
+def _seeds(nodes_manager: Any) -> tuple[str, int | None]:
+    """At most 5 nodes that a cluster client starts from, sorted; their port where they share it."""
+    seeds = {(str(node.host), int(node.port)) for node in nodes_manager.startup_nodes.values()}
+    shown, ports = sorted(seeds)[:5], {port for _, port in seeds}
+    if len(ports) > 1:
+        return ",".join(f"{host}:{port}" for host, port in shown), None
+    (port,) = ports or {DEFAULT_PORT}
+    return ",".join(host for host, _ in shown), None if port == DEFAULT_PORT else port
 
 
 def _sentinels(pool: Any) -> Iterable[str]:

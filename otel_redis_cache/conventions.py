@@ -57,6 +57,7 @@ CACHE_IO_DIRECTION = "cache.io.direction"
 INVALIDATION_REMOVED = "cache.invalidation.removed"
 INVALIDATION_REASON = "cache.invalidation.reason"
 INVALIDATION_EFFECT = "cache.invalidation.effect"
+INVALIDATION_TRIGGER = "cache.invalidation.trigger"
 BATCH_FAILED_COUNT = "redis.batch.failed.count"
 BATCH_FAILED_INDEX = "redis.batch.failed.index"
 BATCH_FAILED_OPERATION = "redis.batch.failed.operation"
@@ -74,11 +75,13 @@ RESERVED_CACHES = (DEFAULT_CACHE, OTHER_CACHE, MIXED_CACHES)
 OTHER_OPERATION = "_OTHER"
 OTHER_ERROR = "_OTHER"
 OTHER_ADDRESS = "_other"
+OTHER_REASON = "_other"
 HIT, MISS, ERROR = "hit", "miss", "error"
 TTL_SET, TTL_NONE, TTL_KEPT = "set", "none", "kept"
 STORED, REFUSED = "stored", "refused"
 READ, WRITE = "read", "write"
 DELETE, EXPIRE, FLUSH, RENAME, OVERWRITE = "delete", "expire", "flush", "rename", "overwrite"
+REASONS = (DELETE, EXPIRE, FLUSH, RENAME, OVERWRITE)
 REMOVED, NONE, PARTIAL, UNKNOWN = "removed", "none", "partial", "unknown"
 STEPS = (
     "open",
@@ -96,11 +99,33 @@ STEPS = (
     "response_hook",
     "finish",
     "replies",
+    "invalidation",
+    "outage",
+    "latency",
+    "snapshot",
+    "health",
 )
-NAMES_BOUND, SERIES_BOUND = "names", "series"
+NAMES_BOUND, REASONS_BOUND, SERIES_BOUND = "names", "reasons", "series"
+BOUNDS = (NAMES_BOUND, REASONS_BOUND, SERIES_BOUND)
+
+# What health() may say.
+OUTAGE, TIMEOUTS, FAULTS = "outage", "timeouts", "faults"
+NOT_INSTRUMENTED, SWITCHED_OFF = "not_instrumented", "switched_off"
+HEALTH_CODES = {
+    OUTAGE: "A server in use does not answer; unhealthy if this is so of each server in use.",
+    TIMEOUTS: "The last one or two calls to a server timed out.",
+    FAULTS: "Faults of this package were contained: telemetry is incomplete.",
+    NOT_INSTRUMENTED: "No client is watched: `instrument()` was not called, was taken back, or has "
+    "settings that leave nothing to watch.",
+    SWITCHED_OFF: "Another instrumentation makes the same telemetry, and `on_conflict` is `off`.",
+}
+"""Why a process is not healthy, and what that means."""
 
 MAX_SERIES = 1_500
 """Attribute sets that one instrument may have in a process; below the SDK's own limit of 2,000."""
+
+MAX_REASONS = 10
+"""Reasons of the application's own that metrics carry; later ones are ``_other``."""
 
 TARGET_ATTRIBUTES = (DB_SYSTEM_NAME, DB_NAMESPACE, SERVER_ADDRESS, SERVER_PORT)
 """Where a call went, as the client was configured: on every span and on most metrics."""
@@ -117,6 +142,10 @@ LOAD_BUCKETS = (
     *(1.0, 2.5, 5.0, 10.0, 30.0),
 )
 SIZE_BUCKETS = tuple(float(64 * 4**power) for power in range(10))  # 64 B to 16 MiB
+INVALIDATION_BUCKETS = (
+    *(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25),
+    *(0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0),
+)
 
 
 class Metric(NamedTuple):
@@ -130,6 +159,8 @@ class Metric(NamedTuple):
     group: str | None = None  # the setting `metrics` switches it; None: always on
     buckets: tuple[float, ...] = ()
 
+
+SPAN_OF_INVALIDATION = "cache.invalidate"
 
 OPERATION_DURATION = Metric(
     "db.client.operation.duration",
@@ -177,9 +208,18 @@ CACHE_INVALIDATION_REQUESTS = Metric(
     "cache.invalidation.requests",
     "counter",
     "{request}",
-    "Commands that ask for removal, by effect.",
+    "Commands and calls of invalidate() that ask for removal, by effect.",
     (*TARGET_ATTRIBUTES, CACHE_NAME, INVALIDATION_REASON, INVALIDATION_EFFECT),
     "cache",
+)
+CACHE_INVALIDATION_DURATION = Metric(
+    "cache.invalidation.duration",
+    "histogram",
+    "s",
+    "Duration of calls of invalidate().",
+    (DB_SYSTEM_NAME, CACHE_NAME, INVALIDATION_REASON, INVALIDATION_EFFECT),
+    "cache",
+    INVALIDATION_BUCKETS,
 )
 CACHE_HIT_RATIO = Metric(
     "cache.hit_ratio",
@@ -247,6 +287,7 @@ METRICS = (
     CACHE_WRITES,
     CACHE_INVALIDATIONS,
     CACHE_INVALIDATION_REQUESTS,
+    CACHE_INVALIDATION_DURATION,
     CACHE_TTLS,
     CACHE_LOAD_DURATION,
     CACHE_STAMPEDES,
@@ -292,7 +333,10 @@ SPAN_ATTRIBUTES = {
     "gives several different ones.",
     CACHE_STAMPEDE: "`true` for a miss that meets one that another call has not written back yet.",
     INVALIDATION_REMOVED: "A call that removes, and tells; 0 where it found nothing.",
-    INVALIDATION_REASON: "A call that removes, and tells; of a batch the first.",
+    INVALIDATION_REASON: "A call that removes, and tells; of a batch the first. The application's "
+    "own inside `with invalidation(reason=...)`: 10 of them, then `_other`.",
+    INVALIDATION_TRIGGER: "Beside a reason of the application's own, where it names what set the "
+    "removal off.",
 }
 """All that a span of this package may carry, and when; a test holds every exported span to it."""
 

@@ -53,9 +53,7 @@ class Descriptions:
         """What came of the call, and the texts that are only built for a span that is recording."""
         attributes = outcome_attributes(outcome)
         if failure is not None:
-            attributes[names.ERROR_TYPE] = failure.type
-            if failure.status is not None:
-                attributes[names.DB_RESPONSE_STATUS_CODE] = failure.status
+            attributes.update(failure.attributes)
         if self._query_text == "keys" and commands:
             attributes[names.DB_QUERY_TEXT] = joined(commands, self._text_with_keys)
         elif self._query_text == "sanitized" and len(commands) > 1:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import Enum
 from typing import NamedTuple
 
 from otel_redis_cache import conventions as names
@@ -182,6 +183,27 @@ class Target:
         """A target is part of the key of every series."""
         return self._hash
 
+    def __str__(self) -> str:
+        """``localhost:6379/0``, ``s1:26379,s2:26379/mymaster/0`` or ``/run/redis.sock/0``."""
+        is_host = self.address is not None and "/" not in self.address
+        port = f":{self.port or 6379}" if is_host else ""
+        return f"{self.address}{port}/{self.namespace}"
+
+
+class Contact(Enum):
+    """Whether a call reached its server."""
+
+    ANSWERED = "answered"
+    """With a reply, or an error reply."""
+    UNREACHED = "unreached"
+    """The network failed."""
+    TIMED_OUT = "timed out"
+    UNKNOWN = "unknown"
+    """The call says nothing of it: cancelled, refused by the client, or no connection was free."""
+
+
+UNKNOWN_TARGET = Target(names.REDIS)
+
 
 class Failure(NamedTuple):
     """Why a call failed, in words that never carry an argument."""
@@ -190,6 +212,14 @@ class Failure(NamedTuple):
     """``error.type``."""
     status: str | None = None
     """``db.response.status_code``: the Redis error prefix, where the server answered."""
+
+    @property
+    def attributes(self) -> dict[str, str]:
+        """Both, as spans and metrics carry them."""
+        attributes = {names.ERROR_TYPE: self.type}
+        if self.status is not None:
+            attributes[names.DB_RESPONSE_STATUS_CODE] = self.status
+        return attributes
 
 
 Names = Sequence[str | None]

@@ -1,8 +1,9 @@
-"""Locks that are new in a forked child, where a thread that is gone may have held the old ones."""
+"""What is new in a forked child: locks, which a thread that is gone may have held, and its start."""
 
 from __future__ import annotations
 
 import os
+import time
 import weakref
 from typing import Protocol
 
@@ -20,6 +21,27 @@ _owners: weakref.WeakSet[HasLocks] = weakref.WeakSet()
 def renew_after_fork(owner: HasLocks) -> None:
     """Have this object's locks renewed in every child, for as long as it lives."""
     _owners.add(owner)
+
+
+class Process:
+    """When this process began to be watched: with the import of this package, or with its fork."""
+
+    def __init__(self) -> None:
+        """Now."""
+        self.renew_locks()
+        renew_after_fork(self)
+
+    def renew_locks(self) -> None:
+        """In a forked child, whose time begins here."""
+        self.started_unix = time.time()
+        self._started = time.monotonic()
+
+    def uptime(self) -> float:
+        """Seconds, whatever becomes of the wall clock."""
+        return time.monotonic() - self._started
+
+
+process = Process()
 
 
 def _renew() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import os
 from collections.abc import Collection
+from contextlib import suppress
 from typing import Any
 
 from opentelemetry.instrumentation.dependencies import get_dependency_conflicts
@@ -87,6 +88,23 @@ class RedisCacheInstrumentor(BaseInstrumentor):  # type: ignore[misc]  # untyped
     def uninstrument_client(cls, client: Any) -> None:
         """Take back ``instrument_client``; what ``instrument()`` watches stays watched."""
         cls._seams.detach_from(client)
+
+    @classmethod
+    def observers(cls) -> list[Observer]:
+        """All that watch clients now: the one of ``instrument()``, and those of single clients."""
+        return cls._seams.observers()
+
+    @classmethod
+    def observer_of(cls, client: Any) -> Observer | None:
+        """Who watches this client, for the parts of this package that observe by themselves."""
+        return cls._seams.observer_of(client)
+
+
+def contain(step: str, fault: Exception) -> None:
+    """Count a fault of our own outside of any call, and say so once."""
+    for observer in RedisCacheInstrumentor.observers()[:1]:
+        with suppress(Exception):  # of a log handler, for example
+            observer.recorder.contain(step, fault)
 
 
 def _observer(

@@ -7,30 +7,32 @@ telemetry and never the application. A pipeline is the same story with the queue
 
 from __future__ import annotations
 
-import functools
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from contextvars import ContextVar
+from functools import partial
 from types import TracebackType
-from typing import Any, Concatenate, ParamSpec, TypeVar, cast
+from typing import Any, cast
 
 from opentelemetry import context as context_api
 from opentelemetry.context import Context
 from opentelemetry.instrumentation.utils import is_instrumentation_enabled
 from opentelemetry.trace import Span, get_current_span, set_span_in_context
 
-from otel_redis_cache import clients, outcomes
+from otel_redis_cache import clients, outcomes, reasons, sweeps
 from otel_redis_cache import conventions as names
 from otel_redis_cache.caches import Caches
 from otel_redis_cache.commands import Commands, operation_of
 from otel_redis_cache.descriptions import Descriptions, failed_attributes
-from otel_redis_cache.facts import Command, Failure, Outcome, Target
+from otel_redis_cache.facts import UNKNOWN_TARGET, Command, Contact, Failure, Outcome
+from otel_redis_cache.guard import harmless
+from otel_redis_cache.latencies import Latencies
 from otel_redis_cache.loads import Followed, Times
 from otel_redis_cache.operands import word
+from otel_redis_cache.reasons import Label
 from otel_redis_cache.recorder import Recorder
 from otel_redis_cache.settings import Settings
-from otel_redis_cache.signals import raised_by_handler
+from otel_redis_cache.sweeps import Sweep
 
 RequestHook = Callable[[Span, Any, Sequence[Any], Mapping[str, Any]], None]
 """``request_hook(span, instance, args, kwargs)``; for a pipeline ``args`` are its commands."""
@@ -38,37 +40,7 @@ RequestHook = Callable[[Span, Any, Sequence[Any], Mapping[str, Any]], None]
 ResponseHook = Callable[[Span, Any, Any], None]
 """``response_hook(span, instance, response)``."""
 
-UNKNOWN_TARGET = Target(names.REDIS)
-
-_P = ParamSpec("_P")
-_R = TypeVar("_R")
 _current: ContextVar[Scope | None] = ContextVar("otel_redis_cache_call", default=None)
-
-
-def harmless(
-    step: str,
-) -> Callable[
-    [Callable[Concatenate[Observer, _P], _R]], Callable[Concatenate[Observer, _P], _R | None]
-]:
-    """Guard one of our own steps: the only place where any exception is caught."""
-
-    def guard(
-        method: Callable[Concatenate[Observer, _P], _R],
-    ) -> Callable[Concatenate[Observer, _P], _R | None]:
-        @functools.wraps(method)
-        def guarded(self: Observer, /, *args: _P.args, **kwargs: _P.kwargs) -> _R | None:
-            try:
-                return method(self, *args, **kwargs)
-            except Exception as fault:
-                if raised_by_handler(fault):
-                    raise
-                with suppress(Exception):  # of a log handler, for example
-                    self.recorder.contain(step, fault)
-                return None
-
-        return guarded
-
-    return guard
 
 
 class Scope:
@@ -104,6 +76,7 @@ class Call:
         "instance",
         "is_batch",
         "kwargs",
+        "label",
         "metric_operation",
         "observer",
         "operation",
@@ -115,6 +88,7 @@ class Call:
         "span",
         "started",
         "started_unix",
+        "sweep",
         "target",
         "transaction",
     )
@@ -138,6 +112,10 @@ class Call:
         self.kwargs = kwargs
         self.is_batch = is_batch
         self.transaction = transaction
+        self.sweep = sweeps.around(instance)
+        """The ``invalidate()`` that this is a part of."""
+        self.label = reasons.current()
+        """Why the application removes what this removes."""
         self.commands: Sequence[Command] = ()
         self.operation = self.metric_operation = names.OTHER_OPERATION
         self.target = UNKNOWN_TARGET
@@ -214,13 +192,23 @@ class Observer:
         self._descriptions = Descriptions(settings, self._commands, self._caches)
         self._makes_spans = settings.traces
         self._records_durations = "operations" in settings.metrics
-        self._counts_caches = not settings.metrics.isdisjoint({"cache", "ratio"})
-        self._follows_loads = "loads" in settings.metrics
+        self._latencies = counts.latencies if settings.snapshot else None
+        self._outages = counts.outages
+        self._counts_caches = settings.snapshot or not settings.metrics.isdisjoint(
+            {"cache", "ratio"}
+        )
+        self._follows_loads = settings.snapshot or "loads" in settings.metrics
         self._measures_sizes = "size" in settings.metrics
-        self._always_judges = settings.duration_by_cache or bool(settings.metrics - {"operations"})
+        self._always_judges = (
+            settings.snapshot
+            or settings.duration_by_cache
+            or bool(settings.metrics - {"operations"})
+        )
         self._is_choosy = bool(settings.include_commands or settings.exclude_commands)
-        self._is_idle = not settings.traces and not settings.metrics
-        self._is_off = False
+        self.is_idle = not settings.traces and not settings.metrics and not settings.snapshot
+        """Whether the settings leave nothing to observe."""
+        self.is_off = False
+        """Whether another instrumentation makes the same telemetry, and ``on_conflict`` is off."""
         self._has_looked = False
 
     # Opening a call.
@@ -254,6 +242,17 @@ class Observer:
         keys, args = tuple(keys or ()), tuple(args or ())
         return self.open(client, ("EVALSHA", script.sha, len(keys), *keys, *args), {})
 
+    @harmless("open")
+    def open_sweep(
+        self, client: object, pattern: bytes, label: Label, *, traced: bool
+    ) -> Sweep | None:
+        """What ``invalidate()`` tells of itself; None where there is nothing to observe."""
+        if not self._observes(client, ()):
+            return None
+        return Sweep(
+            self.recorder, self._caches, self._settings, client, label, pattern, traced=traced
+        )
+
     def _observes(self, client: object, args: Sequence[object]) -> bool:
         scope = _current.get()
         if scope is not None and scope.call is not None:
@@ -263,13 +262,13 @@ class Observer:
                 if args and word(args[0]) == "SCRIPT LOAD":
                     scope.call.script_loads += 1
                 return False
-        if self._is_idle or not is_instrumentation_enabled():
+        if self.is_idle or not is_instrumentation_enabled():
             return False
         if not self._has_looked:
             self._look_around(client)
         if args and args[0] in clients.TOPOLOGY_COMMANDS and clients.is_cluster_node(client):
             return False
-        return not self._is_off
+        return not self.is_off
 
     @harmless("conflict")
     def _look_around(self, client: object) -> None:
@@ -292,7 +291,7 @@ class Observer:
         if not others:
             return
         if self._settings.on_conflict == "off":
-            self._is_off = True
+            self.is_off = True
             self.recorder.say_once("%s is active: this package is off (on_conflict=off)", others)
             return
         self._makes_spans = self._makes_spans and not spans
@@ -338,6 +337,8 @@ class Observer:
         call.started_unix = time.time_ns()
         if not self._makes_spans or (self._is_choosy and not self._wants_span(call)):
             return
+        if call.sweep is not None and not call.sweep.traced:
+            return
         if not get_current_span().get_span_context().is_valid:
             if self._settings.require_parent_span:
                 return
@@ -370,7 +371,12 @@ class Observer:
     def end(self, call: Call, error: BaseException | None) -> None:
         """What came of it: counted, recorded, and put on the span before that ends."""
         self._judge(call, error)
-        if self._counts_caches:
+        server = self._outages.servers.get(call.target)
+        if server is not None and server.is_well and error is None:
+            server.used = call.started
+        else:
+            self._follow(call, error)
+        if self._counts_caches and call.sweep is None:
             self._count(call)
         if call.outcome.touches:
             self._follow_loads(call)
@@ -385,6 +391,8 @@ class Observer:
         loaded = call.followed is not None and call.followed.loads
         if call.outcome.ttls or loaded or (self._measures_sizes and call.outcome.sizes):
             self._record_values(call)
+        if self._latencies is not None and not call.blocks:
+            self._keep_latency(call, self._latencies)
 
     def end_span(self, call: Call) -> None:
         """Back to the span that was current before; the call's own ends, whatever happened."""
@@ -401,10 +409,11 @@ class Observer:
         if not self._always_judges and not self._shows_outcome(call):
             return
         call.replies = replies = self._replies(call, error)
+        reason = self._reason_of(call) if call.label or call.sweep else None
         if replies is None:
             if error is not None and not clients.refused(error):
                 for command in call.commands:
-                    self._condemn(call, command)
+                    self._condemn(call, command, reason)
             return
         call.outcome.is_followed = self._follows_loads and bool(self.recorder.tallies.open_misses)
         sizes = self._measures_sizes or (call.span is not None and call.span.is_recording())
@@ -414,7 +423,7 @@ class Observer:
             if isinstance(reply, BaseException):
                 if call.failure is None:
                     call.failure = clients.failure_of(reply)
-                self._condemn(call, command)
+                self._condemn(call, command, reason)
             else:
                 outcomes.judge(
                     call.outcome,
@@ -424,6 +433,7 @@ class Observer:
                     call.started_unix / 1e9,
                     probes=self._settings.count_probes,
                     expires=index in expiring,
+                    reason=reason,
                     touches=self._follows_loads,
                     sizes=sizes,
                 )
@@ -444,14 +454,39 @@ class Observer:
         seen = call.replies
         return seen if seen is not None and any(reply is error for reply in seen) else None
 
-    def _condemn(self, call: Call, command: Command) -> None:
+    def _condemn(self, call: Call, command: Command, reason: Callable[[], str] | None) -> None:
         outcomes.condemn(
             call.outcome,
             command,
             [self._caches.name_of(key) for key in command.keys],
             call.started_unix / 1e9,
             probes=self._settings.count_probes,
+            reason=reason,
         )
+
+    def _reason_of(self, call: Call) -> Callable[[], str] | None:
+        """Gives the application's own reason for removals, as metrics may carry it."""
+        if call.sweep is not None:
+            reason = call.sweep.reason  # which the sweep has asked for, once for all its commands
+            return lambda: reason
+        if call.label is None:
+            return None
+        return partial(self.recorder.tallies.reason_of, call.label.reason)
+
+    @harmless("outage")
+    def _follow(self, call: Call, error: BaseException | None) -> None:
+        contact = clients.contact_of(error)
+        if call.blocks and contact is Contact.TIMED_OUT:
+            contact = Contact.UNKNOWN  # it asked to wait for longer than the client does
+        if call.target.address is not None:
+            self._outages.follow(
+                call.target,
+                contact,
+                call.failure.type if call.failure is not None else names.OTHER_ERROR,
+                started=call.started,
+                started_unix=call.started_unix,
+                ended=call.started + call.elapsed,
+            )
 
     @harmless("count")
     def _count(self, call: Call) -> None:
@@ -476,6 +511,12 @@ class Observer:
         if not span.is_recording():
             return
         attributes = self._descriptions.at_end(call.outcome, call.failure, call.commands)
+        if (
+            call.label is not None
+            and call.label.trigger
+            and names.INVALIDATION_REASON in attributes
+        ):
+            attributes[names.INVALIDATION_TRIGGER] = call.label.trigger
         if call.followed is not None and call.followed.joined:
             attributes[names.CACHE_STAMPEDE] = True
         if call.script_loads:
@@ -507,6 +548,10 @@ class Observer:
     def _record_values(self, call: Call) -> None:
         loads = () if call.followed is None else call.followed.loads
         self.recorder.record_values(call.target, call.outcome, loads)
+
+    @harmless("latency")
+    def _keep_latency(self, call: Call, latencies: Latencies) -> None:
+        latencies.add(call.metric_operation, call.elapsed)
 
     @harmless("finish")
     def _leave_span(self, call: Call) -> None:

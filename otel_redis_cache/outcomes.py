@@ -8,7 +8,7 @@ count may be a bool. Where a reply cannot tell, nothing is counted.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from otel_redis_cache import conventions as names
@@ -41,6 +41,7 @@ def judge(
     expires: bool = False,
     touches: bool = False,
     sizes: bool = False,
+    reason: Callable[[], str] | None = None,
 ) -> None:
     """Add what the reply of one command says.
 
@@ -54,13 +55,16 @@ def judge(
         expires: whether a later command of the same batch gave the key a time to live.
         touches: whether to note misses, and what may end them.
         sizes: whether to measure values.
+        reason: the application's own one for what is removed on purpose; asked for each request.
     """
     rule, operands = command
     outcome.caches.update(caches)
     if rule.read is not None and (probes or not rule.read.probe):
         _judge_lookups(outcome, rule.read, command, caches, reply, touches=touches, sizes=sizes)
     if rule.removal is not None:
-        _judge_removal(outcome, rule.removal, command, caches, reply, now, touches=touches)
+        _judge_removal(
+            outcome, rule.removal, command, caches, reply, now, touches=touches, own_reason=reason
+        )
     if rule.write is not None:
         stored = rule.write.stored(operands, reply)
         if stored is False:
@@ -75,7 +79,15 @@ def judge(
         _judge_lifetime(outcome, rule.lifetime, command, caches, reply, now)
 
 
-def condemn(outcome: Outcome, command: Command, caches: Names, now: float, *, probes: bool) -> None:
+def condemn(
+    outcome: Outcome,
+    command: Command,
+    caches: Names,
+    now: float,
+    *,
+    probes: bool,
+    reason: Callable[[], str] | None = None,
+) -> None:
     """Add a command that was sent and failed: each of its lookups is an error."""
     rule, operands = command
     outcome.caches.update(caches)
@@ -85,7 +97,7 @@ def condemn(outcome: Outcome, command: Command, caches: Names, now: float, *, pr
     if removal is not None and not removal.incidental and removal.asked(operands, now) > 0:
         cache = _one_cache(removal, caches)
         if cache is not None:
-            _bump(outcome.removals, (cache, removal.reason, names.ERROR))
+            _bump(outcome.removals, (cache, _reason(removal, reason), names.ERROR))
     if rule.write is not None:
         _add_writes(outcome, rule.write, command, caches, names.ERROR)
 
@@ -168,6 +180,7 @@ def _judge_removal(
     now: float,
     *,
     touches: bool,
+    own_reason: Callable[[], str] | None,
 ) -> None:
     asked = removal.asked(command.operands, now)
     if asked and touches and outcome.is_followed and not removal.incidental:
@@ -178,17 +191,23 @@ def _judge_removal(
     removed = removal.removed(command.operands, reply)
     if removal.incidental and not removed:
         return
-    _bump(outcome.removals, (cache, removal.reason, _effect(removal, asked, removed)))
+    reason = _reason(removal, own_reason)
+    _bump(outcome.removals, (cache, reason, _effect(removal, asked, removed)))
     if not removal.tells:
         return
     if removal.each_key and removed == asked:
         distinct = dict(zip(map(key_bytes, command.keys), caches, strict=False))
         for name in distinct.values():
             if name is not None:
-                _bump(outcome.removed, (name, removal.reason))
+                _bump(outcome.removed, (name, reason))
     else:
         # Zero is kept too: the span then says that nothing was found.
-        _bump(outcome.removed, (cache, removal.reason), removed)
+        _bump(outcome.removed, (cache, reason), removed)
+
+
+def _reason(removal: Removal, own: Callable[[], str] | None) -> str:
+    """Why; what a write removes in passing has no reason but its own."""
+    return removal.reason if own is None or removal.incidental else own()
 
 
 def _effect(removal: Removal, asked: int, removed: int) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.metadata
 import logging
 import traceback
@@ -57,11 +58,12 @@ class Recorder:
         operation: str,
         attributes: Mapping[str, AttributeValue],
         start_time: int | None = None,
+        kind: SpanKind = SpanKind.CLIENT,
     ) -> Span:
         """Start the span of one call, with all that a sampler may want to see."""
         return self.tracer.start_span(
             operation[:64],
-            kind=SpanKind.CLIENT,
+            kind=kind,
             attributes=attributes,
             start_time=start_time,
             record_exception=False,
@@ -111,6 +113,17 @@ class Recorder:
             self._record_of_cache(names.CACHE_ITEM_SIZES, size, target, cache, direction)
         for cache, seconds in loads:
             self._record_of_cache(names.CACHE_LOAD_DURATION, seconds, target, cache)
+
+    def record_invalidation(
+        self, system: str, cache: str, reason: str, effect: str, elapsed: int
+    ) -> None:
+        """Record how long an ``invalidate()`` took, in nanoseconds; in its span's context."""
+        metric = names.CACHE_INVALIDATION_DURATION.name
+        histogram = self._histograms.get(metric)
+        if histogram is not None:
+            key = (system, cache, reason, effect)
+            attributes = self._series(metric, key, _of_invalidation, _of_any_invalidation)
+            histogram.record(elapsed / 1e9, attributes)
 
     def look_at_resource(self) -> None:
         """Say so where several processes would overwrite each other's metrics."""
@@ -190,9 +203,7 @@ def _of_operation(key: _Operation) -> Attributes:
     target, operation, failure, cache = key
     attributes: Attributes = {**target.attributes, names.DB_OPERATION_NAME: operation}
     if failure is not None:
-        attributes[names.ERROR_TYPE] = failure.type
-        if failure.status is not None:
-            attributes[names.DB_RESPONSE_STATUS_CODE] = failure.status
+        attributes.update(failure.attributes)
     if cache is not None:
         attributes[names.CACHE_NAME] = cache
     return attributes
@@ -220,6 +231,19 @@ def _of_any_cache(key: tuple[str, ...]) -> Attributes:
     return _of_cache((system, names.OTHER_CACHE, *more))
 
 
+_Invalidation = tuple[str, str, str, str]
+
+
+def _of_invalidation(key: _Invalidation) -> Attributes:
+    return dict(zip(names.CACHE_INVALIDATION_DURATION.attributes, key, strict=True))
+
+
+def _of_any_invalidation(key: _Invalidation) -> Attributes:
+    system, _, _, effect = key
+    return _of_invalidation((system, names.OTHER_CACHE, names.OTHER_REASON, effect))
+
+
+@functools.cache
 def package_version() -> str:
     """The scope version; a checkout that nobody installed has none."""
     try:

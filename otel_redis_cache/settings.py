@@ -244,6 +244,9 @@ class Settings:
     hit_ratio_window: float = _setting(
         60.0, _seconds, "seconds from 1 to 86400", "The window of `cache.hit_ratio`."
     )
+    snapshot: bool = _setting(
+        False, _flag, _FLAG, "Keep counts and latencies for `snapshot()`, whatever `metrics` says."
+    )
     load_window: float = _setting(
         30.0,
         _seconds,

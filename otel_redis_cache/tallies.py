@@ -14,10 +14,13 @@ from collections.abc import Callable
 from typing import Generic, TypeVar
 
 from otel_redis_cache import conventions as names
-from otel_redis_cache.caches import AutomaticNames
+from otel_redis_cache.caches import FirstNames
 from otel_redis_cache.facts import Outcome, Target
 from otel_redis_cache.forks import renew_after_fork
+from otel_redis_cache.latencies import Latencies
 from otel_redis_cache.loads import Followed, OpenMisses, Times
+from otel_redis_cache.outages import Outages
+from otel_redis_cache.windows import Windows
 
 Attributes = dict[str, str | int]
 _K = TypeVar("_K")
@@ -44,6 +47,7 @@ class Tally(Generic[_K]):
         self._lock = threading.RLock()
         self._fold = fold
         self._overflowed = overflowed
+        self._inherited: dict[_K, int] = {}
         renew_after_fork(self)
 
     def add(self, key: _K, count: int = 1) -> None:
@@ -62,9 +66,15 @@ class Tally(Generic[_K]):
         with self._lock:
             return list(self._counts.items())
 
+    def own_items(self) -> list[tuple[_K, int]]:
+        """The same without what a parent process had counted before it forked this one."""
+        inherited = self._inherited
+        return [(key, own) for key, count in self.items() if (own := count - inherited.get(key, 0))]
+
     def renew_locks(self) -> None:
         """In a forked child. Counts go on from the parent's, so exported increases are its own."""
         self._lock = threading.RLock()
+        self._inherited = self._counts.copy()
 
 
 Key = tuple[Target, tuple[str, ...]]
@@ -89,7 +99,9 @@ class Tallies:
         """Start at zero."""
         self.silent = False
         """True once another provider has taken over: its instruments then report nothing."""
-        self.automatic_names = AutomaticNames()
+        self.automatic_names = FirstNames()
+        self.reasons = FirstNames()
+        """The application's own reasons for removal."""
         self.observed: set[str] = set()
         """Instruments that the provider already has; a second one would be dropped unseen."""
         self.errors: Tally[str] = Tally()
@@ -101,6 +113,9 @@ class Tallies:
         self.stampedes: Tally[Key] = Tally(fold, self.overflow_of_series)
         self.open_misses = OpenMisses()
         self.ratio = HitRatio(self.requests)
+        self.windows = Windows()
+        self.latencies = Latencies(self.overflow_of_series)
+        self.outages = Outages()
         self.series: dict[str, dict[object, Attributes]] = {}
         """Attribute sets of each histogram, by what they are made of, so that each is made once."""
 
@@ -115,6 +130,16 @@ class Tallies:
                 self.removed.add((target, entry), count)
         for removal, count in outcome.removals.items():
             self.removals.add((target, removal), count)
+        if outcome.removals:
+            requests, entries = sum(outcome.removals.values()), sum(outcome.removed.values())
+            self.windows.add(requests, entries)
+
+    def reason_of(self, reason: str) -> str:
+        """A reason of the application's, as metrics may carry it; asked once for each request."""
+        if reason in names.REASONS or self.reasons.admit(reason, names.MAX_REASONS):
+            return reason
+        self.overflows.add(names.REASONS_BOUND)
+        return names.OTHER_REASON
 
     def follow(self, target: Target, outcome: Outcome, times: Times) -> Followed:
         """Follow the misses that a call opened, met or wrote back; counts stampedes."""
@@ -194,6 +219,13 @@ def of(provider: object) -> Tallies:
             found = _registry.tallies[provider] = Tallies()
         found.silent = False
         return found
+
+
+def in_use() -> list[Tallies]:
+    """All tallies whose instruments report, each once."""
+    with _registry.lock:
+        distinct = dict.fromkeys(_registry.tallies.values())
+        return [counts for counts in distinct if not counts.silent]
 
 
 def _made_through_proxy(provider: object) -> Tallies | None:

@@ -100,7 +100,7 @@ def test_the_metrics_of_a_story(valkey_server: RedisServer, recording: Recording
             "    cache.name=jobs cache.write.result=stored cache.write.ttl=kept db.namespace=0 db.system.name=redis = 1",
             "cache.invalidations | Sum | {entry} | Entries removed, where the reply tells.",
             "    cache.invalidation.reason=delete cache.name=_mixed db.namespace=0 db.system.name=redis = 1",
-            "cache.invalidation.requests | Sum | {request} | Commands that ask for removal, by effect.",
+            "cache.invalidation.requests | Sum | {request} | Commands and calls of invalidate() that ask for removal, by effect.",
             "    cache.invalidation.effect=partial cache.invalidation.reason=delete cache.name=_mixed db.namespace=0 db.system.name=redis = 1",
             "cache.hit_ratio | Gauge | 1 | Hits / (hits + misses) of this process over the last minute; not to be averaged.",
             "    cache.name=user db.system.name=redis = 0.25",

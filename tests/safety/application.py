@@ -15,6 +15,8 @@ import redis.asyncio
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from otel_redis_cache import Invalidation, invalidate, invalidate_async, invalidation
+
 NO_RETRY = Retry(NoBackoff(), 0)
 
 Memory = list[tuple[str, Any]]
@@ -31,6 +33,7 @@ def run(host: str, port: int) -> Memory:
     nobody: Any
     with redis.Redis(host="127.0.0.1", port=1, retry=NO_RETRY) as nobody:
         _remember(memory, "down", lambda: nobody.get("user:1"))
+        _remember(memory, "invalidate down", lambda: done(invalidate(nobody, "user:*")))
         _remember(memory, "pipeline down", lambda: nobody.pipeline().get("user:1").execute())
     return memory
 
@@ -76,6 +79,26 @@ def _synchronous(client: Any, memory: Memory) -> None:
     remember("aborted", lambda: client.pipeline().execute_command("GET").get("a:1").execute())
     remember("watch", partial(_watched, client))
     remember("scan", lambda: sorted(client.scan_iter("*")))
+    remember("labelled", partial(_labelled, client))
+    remember("invalidate", partial(_invalidated, client))
+    remember("invalidate in vain", lambda: done(invalidate(client, "nothing:*")))
+
+
+def done(result: Invalidation) -> tuple[Any, ...]:
+    """All of a result but how long it took."""
+    return result.matched, result.removed, result.batches, result.outcome, str(result.error)
+
+
+def _invalidated(client: Any) -> tuple[Any, ...]:
+    client.mset({"gone:1": 1, "gone:2": 2, "kept:1": 3})
+    with invalidation(reason="deploy", trigger="admin"):
+        return done(invalidate(client, "gone:*")), sorted(client.scan_iter("*"))
+
+
+def _labelled(client: Any) -> int:
+    client.set("gone:1", 1)
+    with invalidation(reason="deploy", trigger="admin"):
+        return int(client.delete("gone:1"))
 
 
 def _locked(client: Any) -> list[bool]:
@@ -112,6 +135,8 @@ async def _asynchronous(host: str, port: int, memory: Memory) -> None:
                 memory.append((f"asyncio {name}", await call()))
             except Exception as error:
                 memory.append((f"asyncio {name}", (type(error), str(error))))
+        await client.set("gone:1", "x")
+        memory.append(("asyncio invalidate", done(await invalidate_async(client, "gone:*"))))
         task = asyncio.create_task(client.blpop("queue:1", timeout=5))
         await asyncio.sleep(0.02)
         task.cancel()

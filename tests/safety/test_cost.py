@@ -131,8 +131,10 @@ def test_a_get_enters_few_functions_of_ours(client: Any, recording: Recording) -
     assert miss <= MISS_BUDGET
 
 
-HIT_BUDGET = 79  # 7 so that an interrupt, at any line, leaves no call open; 3 for the item's size
-MISS_BUDGET = 104  # remembered, with its key, until it is written back
+# 7 so that an interrupt, at any line, leaves no call open; 3 for the item's size; 2 ask for a label
+# and a sweep; 1 to note that a server answers.
+HIT_BUDGET = 82
+MISS_BUDGET = 107  # remembered, with its key, until it is written back
 
 
 def test_without_an_observer_a_call_enters_few_functions_of_ours(

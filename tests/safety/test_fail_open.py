@@ -19,8 +19,11 @@ from otel_redis_cache import (
     descriptions,
     observe,
     outcomes,
+    sweeps,
 )
 from otel_redis_cache import conventions as names
+from otel_redis_cache.latencies import Latencies
+from otel_redis_cache.outages import Outages
 from otel_redis_cache.recorder import Recorder
 from otel_redis_cache.tallies import Tallies
 from tests.real.servers import RedisServer
@@ -59,11 +62,20 @@ STEPS: dict[str, tuple[object, str, str]] = {
     "condemn": (outcomes, "condemn", "outcome"),
     "names": (caches.Caches, "name_of", "outcome"),
     "tallies": (Tallies, "take", "count"),
+    "loads": (Tallies, "follow", "loads"),
+    "values": (Recorder, "record_values", "values"),
     "attributes": (descriptions, "outcome_attributes", "attributes"),
     "status": (Recorder, "finish", "attributes"),
     "duration": (Recorder, "record_duration", "duration"),
     "end": (Recorder, "end", "finish"),
     "replies": (observe, "replies_of", "replies"),
+    "contact": (clients, "contact_of", "outage"),
+    "outage": (Outages, "follow", "outage"),
+    "latency": (Latencies, "add", "latency"),
+    "parts": (sweeps, "around", "open"),
+    "sweep": (observe, "Sweep", "open"),
+    "reason": (Tallies, "reason_of", "invalidation"),
+    "invalidation": (Recorder, "record_invalidation", "invalidation"),
 }
 
 
@@ -87,7 +99,7 @@ def test_a_broken_step_costs_telemetry_and_nothing_else(
     step: str,
 ) -> None:
     owner, name, counted_as = STEPS[step]
-    recording.instrument(query_text="sanitized")
+    recording.instrument(query_text="sanitized", snapshot=True)
     monkeypatch.setattr(owner, name, broken)
     # A broken detach leaves its span current: in a context of this run alone.
     remembered = copy_context().run(run, valkey_server.host, valkey_server.port)
@@ -105,6 +117,8 @@ def test_every_step_that_is_counted_can_break() -> None:
     assert {step for _, _, step in STEPS.values()} == set(names.STEPS) - {
         "request_hook",
         "response_hook",  # tests/integration/test_instrumentor.py
+        "snapshot",
+        "health",  # tests/integration/test_snapshot.py
     }
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 import time
 from typing import Any
 
@@ -7,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from otel_redis_cache.caches import AutomaticNames, Caches, compile_pattern, hash_key
+from otel_redis_cache.caches import Caches, FirstNames, compile_pattern, hash_key
+from otel_redis_cache.framework_keys import LIBRARIES
 from otel_redis_cache.settings import from_keywords
 
 
@@ -16,7 +18,7 @@ def caches(overflows: list[int] | None = None, **settings: Any) -> Caches:
         if overflows is not None:
             overflows.append(1)
 
-    return Caches(from_keywords(settings, {}), AutomaticNames(), overflowed)
+    return Caches(from_keywords(settings, {}), FirstNames(), overflowed)
 
 
 @pytest.mark.parametrize(
@@ -53,6 +55,83 @@ def test_a_key_is_named_after_its_first_part_if_that_looks_like_a_word(
     key: object, name: str
 ) -> None:
     assert caches().name_of(key) == name
+
+
+SHAPES = [shape for library in LIBRARIES for shape in library.shapes]
+HASHES = {
+    "<md5>": "5d41402abc4b2a76b9719d911017c592",
+    "<sha1>": "aaf4c61ddcc5e8a2dabede0f3b482cd9aea9434d",
+    "<hash>": "T3DbR/Aa2AWPWfHoxL9wHQ",
+}
+
+
+@pytest.mark.parametrize("secret", ["zoe", "zoe:1", "zoe.X:1:2", "550e8400-e29b", "zoe(7)[8]"])
+@pytest.mark.parametrize("shape", SHAPES, ids=[shape.key for shape in SHAPES])
+def test_a_key_that_a_framework_shaped_is_named_as_its_table_says(shape: Any, secret: str) -> None:
+    def filled(found: re.Match[str]) -> str:
+        whole_key = shape.name == "_default"  # then the key is the application's word for word
+        return HASHES.get(found[0]) or (secret.replace(":", "_") if whole_key else secret)
+
+    key = re.sub("<[^>]*>", filled, shape.key)
+    named = caches()
+    for _ in range(2):  # what is known of names changes nothing
+        assert (named.name_of(key), named.name_of(key.encode())) == (shape.name, shape.name)
+        named.name_of(f"{shape.name}:1")
+
+
+@pytest.mark.parametrize(
+    ("key", "name"),
+    [
+        ("user:1:profile", "user"),
+        ("user:1:django.profile", "user"),
+        ("celery:1", "celery"),
+        ("celeryd", "_default"),
+        ("unacked_by_zoe", "_default"),
+        ("template.cache.zoe", "_default"),
+        ("template.cache.side1234bar." + "a" * 32, "_default"),
+        ("template.cache." + "x" * 30 + "." + "a" * 32, "_default"),
+        ("flask_cache_zoe1234:1", "_default"),
+        ("zoe(1)", "_default"),
+        ("zoe(1)[2]", "_default"),
+        ("zoe(1, 'x')[2]", "_default"),
+        ("zoe(1, 'x')", "_default"),
+        ("zoe1234get('x',)[]", "_default"),
+        (":zoe:1", "_default"),
+        (":zoe:" + "a" * 33, "_default"),
+        ("user:1:template.cache.zoe", "_default"),
+        ("zoe.celery-task", "_default"),
+        ("view/zoe", "_default"),
+    ],
+)
+def test_a_key_that_only_resembles_a_framework_s_tells_no_more(key: str, name: str) -> None:
+    assert caches().name_of(key) == name
+
+
+@given(st.text() | st.integers() | st.lists(st.text()), st.dictionaries(st.text(), st.text()))
+def test_no_argument_of_a_cached_function_is_in_its_name(argument: object, keywords: Any) -> None:
+    key = f"app.usersget_user{(argument,)}{sorted(keywords.items())}"
+
+    assert caches().name_of(key) in ("app.usersget_user", "_default")
+
+
+@pytest.mark.parametrize("key", ["a" * 64, "a(" * 32, "a(" + ")[" * 32, "a.", "0:" * 32, ":1" * 32])
+def test_no_key_makes_the_shapes_of_frameworks_slow(key: str) -> None:
+    named = caches()
+    started = time.perf_counter()
+    for _ in range(100):
+        named.name_of(key * 1_000)
+
+    assert time.perf_counter() - started < 0.5
+
+
+def test_the_names_of_frameworks_count_among_the_automatic_names() -> None:
+    overflows: list[int] = []
+    named = caches(overflows, max_auto_caches=1)
+
+    assert named.name_of("user:1") == "user"
+    assert named.name_of("celery-task-meta-1") == "_other"
+    assert named.name_of("user:2") == "user"
+    assert overflows == [1]
 
 
 @pytest.mark.parametrize(
@@ -162,6 +241,7 @@ def test_any_key_has_a_name_and_only_words_leave_the_process(key: object) -> Non
         ("user:42", "user:{}"),
         ("user:42:profile", "user:{}:{}"),
         ("alice@example.com:7", "{}:{}"),
+        ("celery-task-meta-alice:7", "{}:{}"),
         ("sess:abc", "sess:{}"),
         ("acct:7:limit", "acct:{}:limit"),
         ("alice", "{}"),

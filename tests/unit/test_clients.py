@@ -8,7 +8,10 @@ import weakref
 import pytest
 import redis
 import redis.asyncio
+import redis.exceptions
+import redis.sentinel
 import valkey
+import valkey.exceptions
 from redis._parsers.base import BaseParser
 from redis.exceptions import (
     ConnectionError as RedisConnectionError,
@@ -24,7 +27,7 @@ from redis.exceptions import (
 )
 
 from otel_redis_cache import clients
-from otel_redis_cache.facts import Failure
+from otel_redis_cache.facts import Contact, Failure
 
 
 @pytest.mark.parametrize(
@@ -93,6 +96,42 @@ def test_what_the_client_refuses_was_not_asked_for() -> None:
     assert clients.refused(WatchError("x"))
     assert not clients.refused(RedisConnectionError("x"))
     assert not clients.refused(ResponseError("x"))
+
+
+@pytest.mark.parametrize(
+    ("error", "contact"),
+    [
+        (None, Contact.ANSWERED),
+        (ResponseError("WRONGTYPE Operation against a key"), Contact.ANSWERED),
+        (WatchError("Watched variable changed."), Contact.ANSWERED),
+        (redis.exceptions.AuthenticationError("invalid username-password pair"), Contact.ANSWERED),
+        (redis.exceptions.BusyLoadingError("Redis is loading"), Contact.ANSWERED),
+        (redis.exceptions.ReadOnlyError("You can't write"), Contact.ANSWERED),
+        (RedisConnectionError("max number of clients reached"), Contact.ANSWERED),
+        (RedisConnectionError("Error 111 connecting to localhost:6379."), Contact.UNREACHED),
+        (RedisConnectionError("Connection closed by server."), Contact.UNREACHED),
+        (RedisConnectionError(OSError("reset")), Contact.UNREACHED),
+        (valkey.exceptions.ConnectionError("Error 111 connecting"), Contact.UNREACHED),
+        (redis.sentinel.MasterNotFoundError("No master found for 'mymaster'"), Contact.UNREACHED),
+        (ConnectionResetError(104, "reset"), Contact.UNREACHED),
+        (RedisTimeoutError("Timeout reading from socket"), Contact.TIMED_OUT),
+        (valkey.exceptions.TimeoutError("Timeout connecting to server"), Contact.TIMED_OUT),
+        (TimeoutError(), Contact.TIMED_OUT),
+        (asyncio.TimeoutError(), Contact.TIMED_OUT),
+        (MaxConnectionsError("Too many connections"), Contact.UNKNOWN),
+        (RedisConnectionError("Too many connections"), Contact.UNKNOWN),
+        (RedisConnectionError("No connection available."), Contact.UNKNOWN),
+        (RedisConnectionError("Invalid Database"), Contact.UNKNOWN),
+        (DataError("Invalid input of type: 'dict'."), Contact.UNKNOWN),
+        (asyncio.CancelledError(), Contact.UNKNOWN),
+        (KeyboardInterrupt(), Contact.UNKNOWN),
+        (ValueError("of a response callback"), Contact.UNKNOWN),
+    ],
+)
+def test_only_a_failure_of_the_network_says_that_a_server_was_not_reached(
+    error: BaseException | None, contact: Contact
+) -> None:
+    assert clients.contact_of(error) is contact
 
 
 @pytest.mark.parametrize(

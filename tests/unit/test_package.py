@@ -7,7 +7,18 @@ import otel_redis_cache
 
 
 def test_the_public_surface_is_small() -> None:
-    assert otel_redis_cache.__all__ == ["RedisCacheInstrumentor", "SettingError"]
+    assert otel_redis_cache.__all__ == [
+        "Health",
+        "Invalidation",
+        "RedisCacheInstrumentor",
+        "SettingError",
+        "Snapshot",
+        "health",
+        "invalidate",
+        "invalidate_async",
+        "invalidation",
+        "snapshot",
+    ]
 
 
 def test_importing_the_core_imports_neither_a_client_nor_the_sdk() -> None:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import pytest
+
 from otel_redis_cache.facts import Failure, Target
 from otel_redis_cache.recorder import Recorder
 from otel_redis_cache.settings import Settings
@@ -10,13 +12,19 @@ def recorder_of(recording: Recording) -> Recorder:
     return Recorder(Settings(), recording.tracer_provider, recording.meter_provider)
 
 
-def test_durations_stay_under_the_bound_with_the_total_exact(recording: Recording) -> None:
+@pytest.mark.parametrize(
+    ("metric", "blocking"),
+    [("db.client.operation.duration", False), ("redis.client.blocked.duration", True)],
+)
+def test_durations_stay_under_the_bound_with_the_total_exact(
+    recording: Recording, metric: str, blocking: bool
+) -> None:
     recorder = recorder_of(recording)
     for i in range(3_000):
         failure = Failure("OOM", "OOM") if i % 2 else None
         target = Target("redis", f"host{i}")
-        recorder.record_duration(target, "GET", 1_000, failure, None, blocking=False)
-    points = recording.points("db.client.operation.duration")
+        recorder.record_duration(target, "GET", 1_000, failure, None, blocking=blocking)
+    points = recording.points(metric)
 
     assert len(points) <= 1_500
     assert sum(count for _, count in points) == 3_000
@@ -37,6 +45,19 @@ def test_the_bound_holds_for_all_observers_of_a_provider(recording: Recording) -
 
     assert len(points) <= 1_500
     assert sum(count for _, count in points) == 4_000
+
+
+def test_invalidations_stay_under_the_bound_with_the_total_exact(recording: Recording) -> None:
+    recorder = recorder_of(recording)
+    for i in range(3_000):
+        recorder.record_invalidation("redis", f"cache{i}", "delete", ("none", "error")[i % 2], 1)
+    points = recording.points("cache.invalidation.duration")
+
+    assert len(points) <= 1_500
+    assert sum(count for _, count in points) == 3_000
+    folded = [count for attributes, count in points if attributes["cache.name"] == "_other"]
+    assert folded == [800, 800]
+    assert recording.counts("otel_redis_cache.overflows") == {"series": 1_600}
 
 
 def test_a_failure_is_told_by_its_type_and_status(recording: Recording) -> None:

@@ -41,6 +41,7 @@ FROM_ENVIRONMENT: list[tuple[str, str, object]] = [
     ("extra_commands", "my.cmd", {"MY.CMD"}),
     ("scripts", "a1b2=reads, purge=removes", (("a1b2", "reads"), ("purge", "removes"))),
     ("hit_ratio_window", "30", 30.0),
+    ("snapshot", "on", True),
     ("load_window", "5", 5.0),
     ("on_conflict", "both", "both"),
 ]

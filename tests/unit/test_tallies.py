@@ -5,7 +5,7 @@ import threading
 import pytest
 
 from otel_redis_cache.facts import Outcome, Target
-from otel_redis_cache.tallies import HitRatio, Tallies, Tally, of
+from otel_redis_cache.tallies import HitRatio, Tallies, Tally, in_use, of
 
 TARGET = Target("redis", "localhost")
 
@@ -28,6 +28,22 @@ def test_bumps_of_eight_threads_are_all_counted() -> None:
         thread.join()
 
     assert tally.items() == [("key", 80_000)]
+
+
+def test_what_was_counted_before_a_fork_is_not_the_childs_own() -> None:
+    tally: Tally[str] = Tally()
+    tally.add("a", 3)
+    tally.add("b", 2)
+    tally.renew_locks()
+    assert tally.own_items() == []
+    tally.add("a")
+    tally.add("c", 4)
+
+    assert tally.own_items() == [("a", 1), ("c", 4)]
+    assert tally.items() == [("a", 4), ("b", 2), ("c", 4)]
+    tally.renew_locks()  # a grandchild
+    tally.add("b")
+    assert tally.own_items() == [("b", 1)]
 
 
 def test_series_stay_under_the_bound_with_the_total_exact() -> None:
@@ -157,6 +173,23 @@ def test_a_provider_keeps_its_tallies_while_it_lives() -> None:
     assert of(provider) is counts
     assert not counts.silent
     assert of(Provider()) is not counts
+
+
+def test_tallies_in_use_are_those_that_report_each_once() -> None:
+    class Proxy(Provider):
+        def __init__(self, real: object) -> None:
+            self._real_meter_provider = real
+
+    first, second, real = Provider(), Provider(), Provider()
+    proxy = Proxy(real)
+    silent, used, through = of(first), of(second), of(proxy)
+    silent.silent = True
+
+    assert of(real) is through
+    found = in_use()
+    assert used in found
+    assert silent not in found
+    assert found.count(through) == 1
 
 
 @pytest.mark.parametrize("bound", ["requests", "writes", "removed", "removals"])

@@ -1,0 +1,55 @@
+"""Keeps faults of our own from the application: the only place where any exception is caught."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Concatenate, ParamSpec, Protocol, TypeVar
+
+from otel_redis_cache.signals import raised_by_handler
+
+
+class Contains(Protocol):
+    """Counts a fault of ours, and says so once."""
+
+    def contain(self, step: str, fault: BaseException) -> None:
+        """See :meth:`otel_redis_cache.recorder.Recorder.contain`."""
+
+
+class Recorded(Protocol):
+    """Whoever has steps to guard."""
+
+    @property
+    def recorder(self) -> Contains:
+        """Takes the faults."""
+        ...
+
+
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
+_S = TypeVar("_S", bound=Recorded)
+
+
+def harmless(
+    step: str,
+) -> Callable[[Callable[Concatenate[_S, _P], _R]], Callable[Concatenate[_S, _P], _R | None]]:
+    """Guard one of our own steps; what fails gives None."""
+
+    def guard(
+        method: Callable[Concatenate[_S, _P], _R],
+    ) -> Callable[Concatenate[_S, _P], _R | None]:
+        @functools.wraps(method)
+        def guarded(self: _S, /, *args: _P.args, **kwargs: _P.kwargs) -> _R | None:
+            try:
+                return method(self, *args, **kwargs)
+            except Exception as fault:
+                if raised_by_handler(fault):
+                    raise
+                with suppress(Exception):  # of a log handler, for example
+                    self.recorder.contain(step, fault)
+                return None
+
+        return guarded
+
+    return guard

@@ -1,0 +1,156 @@
+"""When a server could not be reached, as the calls of this process saw it.
+
+An outage begins when a call fails on the network, or with the third time-out in a row, dated to
+the start of that call; it ends with the answer to a call that was started later. Answers are all
+that tell: an error reply is one.
+"""
+
+from __future__ import annotations
+
+import copy
+import threading
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from datetime import datetime, timezone
+
+from otel_redis_cache.conventions import MAX_SERIES
+from otel_redis_cache.facts import Contact, Target
+from otel_redis_cache.forks import renew_after_fork
+
+TIMEOUTS = 3
+"""Time-outs in a row that make an outage."""
+
+HISTORY = 50
+"""Outages that are remembered after their end."""
+
+
+@dataclass(frozen=True)
+class Outage:
+    """One time in which a server did not answer."""
+
+    target: Target
+    error_type: str
+    began: int
+    """Nanoseconds of the clock that calls are timed with."""
+    began_unix: int
+    """Nanoseconds of unix time, to be shown."""
+    ended: int | None = None
+
+    def seconds(self, now: int) -> float:
+        """How long it lasted, or has lasted until now."""
+        return max((now if self.ended is None else self.ended) - self.began, 0) / 1e9
+
+    @property
+    def began_at(self) -> str:
+        """ISO 8601, UTC."""
+        return utc(self.began_unix / 1e9)
+
+    @property
+    def ended_at(self) -> str | None:
+        """ISO 8601, UTC; None while it goes on."""
+        return None if self.ended is None else utc(self.began_unix / 1e9 + self.seconds(0))
+
+
+class Server:
+    """What the calls to one target have seen of it."""
+
+    __slots__ = ("is_well", "outage", "target", "timeouts", "used")
+
+    def __init__(self, target: Target) -> None:
+        """Nothing is known to be wrong."""
+        self.target = target
+        self.used = 0
+        """When the latest call was started."""
+        self.timeouts = 0
+        """Time-outs since the last answer."""
+        self.outage: Outage | None = None
+        self.is_well = True
+        """No outage, and no time-out since the last answer: there is nothing to follow."""
+
+
+class Outages:
+    """The servers that this process uses, and when they could not be reached."""
+
+    def __init__(self) -> None:
+        """Start with no server."""
+        self.renew_locks()
+        renew_after_fork(self)
+
+    def renew_locks(self) -> None:
+        """Begin anew, as a forked child does."""
+        self._lock = threading.RLock()
+        self._history: deque[Outage] = deque(maxlen=HISTORY)
+        self.servers: dict[Target, Server] = {}
+        """Every server used. The answer of one that is well changes nothing but when it was used,
+        which the caller sets itself: that is what nearly all calls cost."""
+
+    def follow(
+        self,
+        target: Target,
+        contact: Contact,
+        error_type: str,
+        *,
+        started: int,
+        started_unix: int,
+        ended: int,
+    ) -> Outage | None:
+        """Take what became of one call; returns the outage that it ended."""
+        with self._lock:
+            server = self._server_of(target)
+            server.used = max(server.used, started)
+            over = None
+            if contact is Contact.ANSWERED:
+                server.timeouts = 0
+                if server.outage is not None and started > server.outage.began:
+                    over = replace(server.outage, ended=ended)
+                    self._history.append(over)
+                    server.outage = None
+            elif contact is not Contact.UNKNOWN:
+                server.timeouts += contact is Contact.TIMED_OUT
+                is_out = contact is Contact.UNREACHED or server.timeouts >= TIMEOUTS
+                if server.outage is None and is_out:
+                    server.outage = Outage(target, error_type, started, started_unix)
+            server.is_well = server.outage is None and not server.timeouts
+            return over
+
+    def as_of_now(self) -> list[Server]:
+        """A copy of all servers used, which no call can change."""
+        with self._lock:
+            return [copy.copy(server) for server in self.servers.values()]
+
+    def all(self) -> list[Outage]:
+        """The last outages that have ended, and those that go on."""
+        with self._lock:
+            going_on = [server.outage for server in self.servers.values()]
+            return [*self._history, *(outage for outage in going_on if outage is not None)]
+
+    def _server_of(self, target: Target) -> Server:
+        found = self.servers.get(target)
+        if found is None:
+            if len(self.servers) >= MAX_SERIES:
+                del self.servers[next(iter(self.servers))]  # comes back with its next call
+            found = self.servers[target] = Server(target)
+        return found
+
+
+def servers_of(trackers: Iterable[Outages]) -> list[Server]:
+    """Every server once, as the latest call to it saw it."""
+    found: dict[Target, Server] = {}
+    for tracker in trackers:
+        for server in tracker.as_of_now():
+            known = found.get(server.target)
+            if known is None or known.used <= server.used:
+                found[server.target] = server
+    return list(found.values())
+
+
+def last_of(trackers: Iterable[Outages]) -> list[Outage]:
+    """The last outages, the oldest first."""
+    found = [outage for tracker in trackers for outage in tracker.all()]
+    return sorted(found, key=lambda outage: outage.began_unix)[-HISTORY:]
+
+
+def utc(unix: float) -> str:
+    """A moment, in seconds of unix time, as ISO 8601."""
+    return datetime.fromtimestamp(unix, timezone.utc).isoformat()

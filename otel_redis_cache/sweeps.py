@@ -1,0 +1,178 @@
+"""What telemetry makes of one ``invalidate()``: a span, a request, entries by cache, a duration.
+
+The commands that it sends are parts of it. A context variable says so, and to whose client that
+applies; they have durations, but neither spans of their own, unless asked for, nor counts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextvars import ContextVar
+
+from opentelemetry import context as context_api
+from opentelemetry.context import Context
+from opentelemetry.trace import Span, SpanKind, get_current_span, set_span_in_context
+
+from otel_redis_cache import clients
+from otel_redis_cache import conventions as names
+from otel_redis_cache.caches import Caches
+from otel_redis_cache.facts import UNKNOWN_TARGET, Outcome
+from otel_redis_cache.guard import harmless
+from otel_redis_cache.reasons import Label
+from otel_redis_cache.recorder import AttributeValue, Recorder
+from otel_redis_cache.settings import Settings
+
+
+class SweepScope:
+    """What a context remembers of the sweep in flight; nothing hangs on one that is closed."""
+
+    __slots__ = ("client", "reason", "traced")
+
+    def __init__(self, client: object, *, traced: bool) -> None:
+        """``traced``: whether the commands of the sweep make spans."""
+        self.client: object | None = client
+        self.traced = traced
+        self.reason = names.DELETE
+
+
+_current: ContextVar[SweepScope | None] = ContextVar("otel_redis_cache_sweep", default=None)
+
+
+def around(client: object) -> SweepScope | None:
+    """The sweep that a call of this client is a part of."""
+    scope = _current.get()
+    if scope is None or scope.client is None:
+        return None
+    return scope if clients.serves(client, scope.client) else None
+
+
+class Sweep:
+    """One invalidation, as telemetry sees it."""
+
+    def __init__(
+        self,
+        recorder: Recorder,
+        caches: Caches,
+        settings: Settings,
+        client: object,
+        label: Label,
+        pattern: bytes,
+        *,
+        traced: bool,
+    ) -> None:
+        """Nothing is emitted before :meth:`begin`."""
+        self.recorder = recorder
+        self._caches = caches
+        self._settings = settings
+        self._label = label
+        self._pattern = pattern
+        self._client = client
+        self._scope = SweepScope(client, traced=traced)
+        self._outer: SweepScope | None = None
+        self._target = UNKNOWN_TARGET
+        self._reason = label.reason
+        self._matched: set[str | None] = set()
+        self._removed: dict[str | None, int] = {}
+        self._cache: str | None = None
+        self._span: Span | None = None
+        self._context_before: Context | None = None
+
+    def begin(self) -> None:
+        """From here on what the client sends is a part of this."""
+        self._outer = _current.get()
+        _current.set(self._scope)
+        self._describe()
+        self._start()
+
+    @harmless("invalidation")
+    def name(self, keys: Sequence[bytes]) -> list[str | None]:
+        """The cache of each key that matched."""
+        found = [self._caches.name_of(key) for key in keys]
+        self._matched.update(found)
+        return found
+
+    def add(self, cache: str | None, removed: int) -> None:
+        """Entries of one cache are gone."""
+        self._removed[cache] = self._removed.get(cache, 0) + removed
+
+    def end(self, error: BaseException | None, effect: str, elapsed: int) -> None:
+        """What came of it, after so many nanoseconds: counted, described, recorded."""
+        self._count(effect)
+        if self._span is not None:
+            self._describe_end(self._span, error)
+        self._record_duration(effect, elapsed)
+
+    def close(self, elapsed: int) -> None:
+        """Leave nothing behind: no span, and no sweep in the context."""
+        self._scope.client = None
+        try:
+            self._end_span(elapsed)
+        finally:
+            if _current.get() is self._scope:
+                _current.set(self._outer)
+
+    @harmless("invalidation")
+    def _describe(self) -> None:
+        self._reason = self._scope.reason = self.recorder.tallies.reason_of(self._label.reason)
+        self._target = clients.target_of(self._client)
+
+    @harmless("invalidation")
+    def _start(self) -> None:
+        settings = self._settings
+        if not settings.traces or (
+            settings.require_parent_span and not get_current_span().get_span_context().is_valid
+        ):
+            return
+        attributes: dict[str, AttributeValue] = dict(self._target.attributes)
+        attributes[names.INVALIDATION_REASON] = self._reason
+        if self._label.trigger is not None:
+            attributes[names.INVALIDATION_TRIGGER] = self._label.trigger
+        self._span = self.recorder.start(
+            names.SPAN_OF_INVALIDATION, attributes, kind=SpanKind.INTERNAL
+        )
+        self._context_before = context_api.get_current()
+        context_api.attach(set_span_in_context(self._span))
+
+    @harmless("invalidation")
+    def _count(self, effect: str) -> None:
+        self._cache = self._only_cache()
+        outcome = Outcome()
+        for cache, removed in self._removed.items():
+            if cache is not None:
+                outcome.removed[cache, self._reason] = removed
+        if self._cache is not None:
+            outcome.removals[self._cache, self._reason, effect] = 1
+        if self._settings.snapshot or "cache" in self._settings.metrics:
+            self.recorder.count(self._target, outcome)
+
+    def _only_cache(self) -> str | None:
+        """The cache this was about; None where a rule says that it is none."""
+        if not self._matched:
+            return self._caches.name_of(self._pattern)
+        return next(iter(self._matched)) if len(self._matched) == 1 else names.MIXED_CACHES
+
+    @harmless("invalidation")
+    def _describe_end(self, span: Span, error: BaseException | None) -> None:
+        failure = None if error is None else clients.failure_of(error)
+        attributes: dict[str, AttributeValue] = dict(failure.attributes) if failure else {}
+        attributes[names.INVALIDATION_REMOVED] = sum(self._removed.values())
+        if self._cache is not None and self._cache != names.MIXED_CACHES:
+            attributes[names.CACHE_NAME] = self._cache
+        self.recorder.finish(span, attributes, failure)
+
+    @harmless("invalidation")
+    def _record_duration(self, effect: str, elapsed: int) -> None:
+        if self._cache is not None:
+            system = self._target.system
+            self.recorder.record_invalidation(system, self._cache, self._reason, effect, elapsed)
+
+    @harmless("invalidation")
+    def _end_span(self, elapsed: int) -> None:
+        span, self._span = self._span, None
+        if span is None:
+            return
+        try:
+            if self._context_before is not None and get_current_span() is span:
+                context_api.attach(self._context_before)
+        finally:
+            self.recorder.end(span, elapsed)

@@ -1,0 +1,196 @@
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from otel_redis_cache.facts import Contact, Target
+from otel_redis_cache.outages import HISTORY, Outage, Outages, last_of, servers_of
+
+ANSWERED, UNREACHED, TIMED_OUT, UNKNOWN = (
+    Contact.ANSWERED,
+    Contact.UNREACHED,
+    Contact.TIMED_OUT,
+    Contact.UNKNOWN,
+)
+MAIN, OTHER = Target("redis", "main", None, "0"), Target("redis", "other", 6380, "1")
+SECOND = 10**9
+UNIX = 1_700_000_000
+
+
+def follow(
+    outages: Outages, contact: Contact, started: float, took: float = 0.1, target: Target = MAIN
+) -> Outage | None:
+    """A call that was started so many seconds after the beginning."""
+    return outages.follow(
+        target,
+        contact,
+        "redis.exceptions.ConnectionError",
+        started=int(started * SECOND),
+        started_unix=int((UNIX + started) * SECOND),
+        ended=int((started + took) * SECOND),
+    )
+
+
+def state(outages: Outages, target: Target = MAIN) -> tuple[bool, int]:
+    server = outages.servers[target]
+    assert server.is_well == (server.outage is None and server.timeouts == 0)
+    return server.outage is not None, server.timeouts
+
+
+def test_a_failure_of_the_network_begins_an_outage_that_an_answer_ends() -> None:
+    outages = Outages()
+    follow(outages, ANSWERED, 1)
+    follow(outages, UNREACHED, 10, took=2)
+    follow(outages, UNREACHED, 13)
+    assert state(outages) == (True, 0)
+    over = follow(outages, ANSWERED, 40, took=0.5)
+
+    assert over is not None
+    assert over.seconds(0) == 30.5
+    assert over.began_at == "2023-11-14T22:13:30+00:00"
+    assert over.ended_at == "2023-11-14T22:14:00.500000+00:00"
+    assert over.error_type == "redis.exceptions.ConnectionError"
+    assert state(outages) == (False, 0)
+    assert outages.all() == [over]
+
+
+def test_a_timeout_is_an_outage_at_the_third_in_a_row_from_that_call_on() -> None:
+    outages = Outages()
+    follow(outages, TIMED_OUT, 10, took=1)
+    follow(outages, TIMED_OUT, 12, took=1)
+    assert state(outages) == (False, 2)
+    follow(outages, TIMED_OUT, 14, took=1)
+    assert state(outages) == (True, 3)
+    over = follow(outages, ANSWERED, 20, took=0)
+
+    assert over is not None
+    assert over.seconds(0) == 6
+    assert state(outages) == (False, 0)
+
+
+def test_an_answer_between_timeouts_starts_the_row_anew() -> None:
+    outages = Outages()
+    for started in range(10):
+        follow(outages, ANSWERED if started % 3 == 2 else TIMED_OUT, started)
+
+    assert outages.all() == []
+    assert state(outages) == (False, 1)
+
+
+def test_the_answer_to_a_call_started_before_the_outage_does_not_end_it() -> None:
+    outages = Outages()
+    follow(outages, UNREACHED, 10)
+
+    assert follow(outages, ANSWERED, 9, took=5) is None
+    assert follow(outages, ANSWERED, 10) is None
+    assert state(outages) == (True, 0)
+    assert follow(outages, ANSWERED, 10.001) is not None
+
+
+def test_a_call_that_tells_nothing_changes_nothing() -> None:
+    outages = Outages()
+    for started in range(5):
+        follow(outages, UNKNOWN, started)
+    assert state(outages) == (False, 0)
+    follow(outages, UNREACHED, 6)
+    follow(outages, UNKNOWN, 7)
+
+    assert state(outages) == (True, 0)
+    assert outages.servers[MAIN].used == 7 * SECOND
+
+
+def test_each_server_has_outages_of_its_own() -> None:
+    outages = Outages()
+    follow(outages, ANSWERED, 1, target=OTHER)
+    follow(outages, UNREACHED, 2)
+    follow(outages, ANSWERED, 3, target=OTHER)
+
+    assert state(outages) == (True, 0)
+    assert state(outages, OTHER) == (False, 0)
+    assert [str(outage.target) for outage in outages.all()] == ["main:6379/0"]
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from([ANSWERED, ANSWERED, UNREACHED, TIMED_OUT, TIMED_OUT, UNKNOWN]),
+            st.integers(-3, 5),
+        ),
+        max_size=60,
+    )
+)
+def test_outages_are_what_the_definition_says_of_any_calls(
+    calls: list[tuple[Contact, int]],
+) -> None:
+    outages = Outages()
+    expected: list[tuple[int, int]] = []
+    began: int | None = None
+    row, started = 0, 100
+    for contact, later in calls:
+        started += later
+        follow(outages, contact, started, took=0)
+        if contact is ANSWERED:
+            row = 0
+            if began is not None and started > began:
+                expected.append((began, started))
+                began = None
+        elif contact is not UNKNOWN:
+            row += contact is TIMED_OUT
+            if began is None and (contact is UNREACHED or row >= 3):
+                began = started
+    ended = [outage for outage in outages.all() if outage.ended is not None]
+    going_on = [outage.began // SECOND for outage in outages.all() if outage.ended is None]
+
+    assert [(o.began // SECOND, (o.ended or 0) // SECOND) for o in ended] == expected[-HISTORY:]
+    assert going_on == ([] if began is None else [began])
+
+
+def test_targets_and_history_are_bounded() -> None:
+    outages = Outages()
+    for i in range(5_000):
+        target = Target("redis", f"host{i}")
+        follow(outages, UNREACHED, i, target=target)
+        follow(outages, ANSWERED, i + 0.5, target=target)
+
+    assert len(outages.servers) == 1_500
+    assert len(outages.all()) == HISTORY
+    assert outages.all()[-1].target.address == "host4999"
+
+
+def test_an_outage_that_goes_on_is_as_long_as_until_now() -> None:
+    outages = Outages()
+    follow(outages, UNREACHED, 10)
+    (outage,) = outages.all()
+
+    assert outage.seconds(25 * SECOND) == 15
+    assert outage.ended_at is None
+
+
+def test_of_two_trackers_the_latest_call_tells_how_a_server_is() -> None:
+    first, second = Outages(), Outages()
+    follow(first, UNREACHED, 10)
+    follow(first, ANSWERED, 1, target=OTHER)
+    follow(second, ANSWERED, 20)
+    servers = {server.target: server for server in servers_of([first, second])}
+
+    assert len(servers) == 2
+    assert servers[MAIN].outage is None
+    assert servers_of([first])[0].outage is not None
+
+
+def test_the_last_outages_of_all_trackers_come_in_order() -> None:
+    trackers = [Outages(), Outages()]
+    for i in range(200):
+        follow(trackers[i % 2], UNREACHED, i)
+        follow(trackers[i % 2], ANSWERED, i + 0.5)
+    found = last_of(trackers)
+
+    assert [outage.began // SECOND for outage in found] == list(range(150, 200))
+
+
+def test_a_server_is_shown_as_it_was_configured() -> None:
+    assert str(Target("redis", "cache", 6380, "2")) == "cache:6380/2"
+    assert str(Target("redis", "/run/redis.sock", None, "0")) == "/run/redis.sock/0"
+    assert str(Target("redis", "s1:26379,s2:26379/mymaster", None, "0")) == (
+        "s1:26379,s2:26379/mymaster/0"
+    )
