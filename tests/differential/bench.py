@@ -50,6 +50,7 @@ class CommandSequence:
     raises: bool
     """Whether the client raises about a batch of which something failed."""
     spelling: Literal["as here", "lower case", "bytes"]
+    protocol: int
 
     def words_of(self, position: int, now: float) -> list[Any]:
         words = self.steps[position].said(position, now)
@@ -63,7 +64,8 @@ class CommandSequence:
         counted = "counted" if self.probes else "not counted"
         start = "loaded" if self.loaded else "empty"
         raised = ", errors raised" if self.raises and self.way != "alone" else ""
-        told = f"{self.way}{raised}, spelt {self.spelling}, probes {counted}, starting {start}:"
+        sent = f"{self.way}, RESP{self.protocol}{raised}, spelt {self.spelling}"
+        told = f"{sent}, probes {counted}, from a server that is {start}:"
         said = (step.said(position, time.time()) for position, step in enumerate(self.steps))
         return "\n    ".join((told, *(" ".join(map(_text, words)) for words in said)))
 
@@ -73,24 +75,27 @@ def _text(word: Word) -> str:
 
 
 class Bench:
-    def __init__(self, server: RedisServer, twin: RedisServer, protocol: int, counting: Counting):
+    def __init__(self, server: RedisServer, twin: RedisServer, counting: Counting):
         self.server = server
         self.met: set[tuple[str, ...]] = set()
         """What sequences had to add so far, whatever the cache."""
         self._counting = counting
         self._wire, self._twin = (Wire(one.host, one.port) for one in (server, twin))
-        options: dict[str, Any] = {"protocol": protocol, "encoding_errors": "surrogateescape"}
-        self._client = redis.Redis(host=server.host, port=server.port, **options)
+        self._clients = {
+            protocol: redis.Redis(host=server.host, port=server.port, protocol=protocol)
+            for protocol in (2, 3)
+        }
         names = sorted({kind.name for kind in CATALOG})
         asked = [("COMMAND", "INFO", name.replace(" ", "|")) for name in names]
         rows = self._wire.ask(asked)
         known = {name for name, row in zip(names, rows, strict=True) if row not in ([], [None])}
         self.kinds: list[Kind] = [kind for kind in CATALOG if kind.name in known]
-        for wire in (self._wire, self._twin):
-            wire.ask([("DEBUG", "SET-ACTIVE-EXPIRE", "0")])
+        self._wire.ask([("DEBUG", "SET-ACTIVE-EXPIRE", "0")])
+        self._twin.ask([("DEBUG", "SET-ACTIVE-EXPIRE", "0")])
 
     def close(self) -> None:
-        for connection in (self._wire, self._twin, self._client):
+        self._wire.ask([("FLUSHALL",), ("DEBUG", "SET-ACTIVE-EXPIRE", "1")])
+        for connection in (self._wire, self._twin, *self._clients.values()):
             connection.close()
 
     def run(self, sequence: CommandSequence) -> tuple[Tally, Tally]:
@@ -118,7 +123,7 @@ class Bench:
             failed = False
             try:
                 words = sequence.words_of(position, now)
-                self._client.execute_command(*words, **step.options)
+                self._clients[sequence.protocol].execute_command(*words, **step.options)
             except redis.ResponseError:
                 failed = True
             after = _look(asked, self._wire.ask(asked))
@@ -126,7 +131,7 @@ class Bench:
         return seen
 
     def _send_batch(self, sequence: CommandSequence, now: float) -> list[Seen]:
-        pipeline = self._client.pipeline(transaction=sequence.way == "MULTI")
+        pipeline = self._clients[sequence.protocol].pipeline(transaction=sequence.way == "MULTI")
         for position, step in enumerate(sequence.steps):
             pipeline.execute_command(*sequence.words_of(position, now), **step.options)
         with suppress(redis.ResponseError):

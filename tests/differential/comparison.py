@@ -46,6 +46,7 @@ def sequences(draw: st.DrawFn, steps: st.SearchStrategy[Step]) -> CommandSequenc
         probes=draw(st.booleans()),
         raises=draw(st.booleans()),
         spelling=draw(st.sampled_from(("as here", "lower case", "bytes"))),
+        protocol=draw(st.sampled_from((2, 3))),
     )
 
 

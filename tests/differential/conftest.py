@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
 
 import pytest
 
@@ -37,10 +38,7 @@ def twin(server: RedisServer) -> Iterator[RedisServer]:
         yield running
 
 
-@pytest.fixture(scope="module", params=[2, 3], ids=["RESP2", "RESP3"])
-def bench(
-    request: pytest.FixtureRequest, server: RedisServer, twin: RedisServer, counting: Counting
-) -> Iterator[Bench]:
-    made = Bench(server, twin, request.param, counting)
-    yield made
-    made.close()
+@pytest.fixture(scope="module")
+def bench(server: RedisServer, twin: RedisServer, counting: Counting) -> Iterator[Bench]:
+    with closing(Bench(server, twin, counting)) as made:
+        yield made

@@ -183,7 +183,7 @@ def _probe(name: str, key: str) -> Step:
 
 
 def _dump(key: str) -> Step:
-    return Step(("DUMP", key), reads=(whole(key),), options={"NEVER_DECODE": []})
+    return Step(("DUMP", key), reads=(whole(key),))
 
 
 def _expire(name: str, key: str, time: Spoken, condition: Words) -> Step:

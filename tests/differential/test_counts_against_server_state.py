@@ -20,9 +20,9 @@ from tests.differential.bench import Bench
 from tests.differential.comparison import hold_against_the_server
 
 SEQUENCES = int(os.environ.get("OTEL_REDIS_CACHE_SEQUENCES", "2000"))
-EACH = max(1, SEQUENCES // 8)
-"""On four servers, in two protocols."""
-MANY = 200
+EACH = max(1, SEQUENCES // 4)
+"""On each server."""
+MANY = 400
 """Sequences that surely meet everything there is to count."""
 
 EVERYTHING = {

@@ -49,7 +49,7 @@ def find_fault(
         monkeypatch.setitem(TABLE, command, fault(TABLE[command]))
         with (
             Counting() as counting,
-            closing(Bench(valkey_server, twin, 3, counting)) as bench,
+            closing(Bench(valkey_server, twin, counting)) as bench,
             pytest.raises(DisagreementError) as found,
         ):
             hold_against_the_server(bench, BUDGET, remembered=False, shortened=shortened)
