@@ -62,6 +62,7 @@ def hold_against_the_server(
     chosen = settings(
         max_examples=count,
         deadline=None,
+        derandomize=False,
         print_blob=True,
         report_multiple_bugs=False,
         suppress_health_check=[HealthCheck.too_slow],  # a busy machine

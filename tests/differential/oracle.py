@@ -8,8 +8,9 @@ when asked, the server says. What no state can tell is taken from what is docume
   no trace, and neither does `SETBIT` of a bit that is set.
 - Where a key without a time to live is written and has none afterwards, the command's documentation
   says whether that is ``none`` or ``kept``; where it had one, the state does, and they must agree.
-- Left out: `cache.invalidation.requests`, whose effect ``unknown`` says that nobody can tell; what
-  `MSET` of the same key twice is.
+- Left out: `cache.invalidation.requests`, whose effect ``unknown`` says that nobody can tell; `MSET` of
+  the same key twice; conditions of `ZADD`, whose reply 0 is that of an update and of nothing; commands
+  that block; spans.
 """
 
 from __future__ import annotations

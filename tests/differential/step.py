@@ -189,5 +189,5 @@ class Step:
         return next((word for word in self.words if isinstance(word, Later)), None)
 
     def said(self, position: int, now: float) -> list[str | bytes]:
-        """The words that go to the server, as the so manyth command of a sequence."""
+        """The words that go to the server, for a command at this position of a sequence."""
         return [w.at(position, now) if isinstance(w, Fresh | Later) else w for w in self.words]

@@ -15,7 +15,7 @@ from tests.differential.counting import Counting
 from tests.real.servers import RedisServer
 
 BUDGET = 2_000
-LONGEST = 2
+LONGEST = 3
 """Commands that are enough to show that one."""
 
 
