@@ -12,7 +12,7 @@ from contextlib import ExitStack, contextmanager
 from types import FrameType
 
 import click
-from rich.console import Console, Group
+from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.text import Text
 
@@ -22,6 +22,7 @@ from otel_redis_cache.cli.measurements import Measurements
 from otel_redis_cache.cli.picture import (
     describe_caches,
     draw_caches,
+    draw_entries,
     draw_operations,
     draw_progress,
     draw_waterfall,
@@ -77,8 +78,9 @@ def demo(seconds: float, endpoint: str | None, redis_url: str | None) -> None:
     """See what this package makes visible, with nothing but this command.
 
     Starts an embedded Valkey, a web shop with three caches in front of a slow database, and
-    a small OTLP receiver, and shows what arrives there: lookups, hit ratio, latency and
-    invalidations of each cache while it runs; a summary and one trace at the end.
+    a small OTLP receiver, and shows what arrives there: lookups, hit ratio and latency of
+    each cache, what a miss costs, times to live, what was removed and why; a summary and one
+    trace at the end.
     """
     _isolate()
     try:
@@ -185,14 +187,13 @@ def _tick(interval: float, seconds: float, stopped: threading.Event) -> Iterator
 
 
 def _draw(measurements: Measurements, elapsed: float, seconds: float) -> Group:
-    return Group(
-        "",
-        draw_caches(measurements.caches()),
-        "",
-        draw_operations(measurements.operations()),
-        "",
-        draw_progress(elapsed, seconds),
-    )
+    return Group("", *_draw_figures(measurements), draw_progress(elapsed, seconds))
+
+
+def _draw_figures(measurements: Measurements) -> list[RenderableType]:
+    """What the metrics say."""
+    caches, operations = measurements.caches(), measurements.operations()
+    return [draw_caches(caches), "", draw_entries(caches), "", draw_operations(operations), ""]
 
 
 def _summarise(
@@ -205,8 +206,7 @@ def _summarise(
     failures = (f"{count:,} with {error}" for error, count in workload.failures.items())
     requests = f"{workload.requests:,} requests to the shop, failed: {', '.join(failures) or 0}"
     console.print("", requests, "", sep="\n")
-    console.print(draw_caches(measurements.caches()), "", sep="\n")
-    console.print(draw_operations(measurements.operations()), "", sep="\n")
+    console.print(*_draw_figures(measurements), sep="\n")
     if trace := traces.choose():
         console.print(f"One request among {traces.received:,} spans", "", sep="\n")
         console.print(draw_waterfall(trace))

@@ -9,7 +9,7 @@ import threading
 from collections import defaultdict, deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
+from itertools import accumulate, pairwise
 
 from otel_redis_cache import conventions as names
 
@@ -24,6 +24,8 @@ class Distribution:
     bounds: tuple[float, ...] = ()
     counts: tuple[int, ...] = (0,)
     """One element more than `bounds`: the last one is the overflow."""
+    largest: float | None = None
+    """The largest value, where it was reported."""
 
     @property
     def count(self) -> int:
@@ -46,13 +48,28 @@ class Distribution:
             below, lower = below + count, upper
         return self.bounds[-1]
 
+    def ceiling(self, share: float) -> float | None:
+        """What `share` of the values certainly do not exceed: the end of their bucket.
+
+        Where that is beyond the largest value, the largest value; None where nothing was recorded.
+        """
+        if not self.count or not self.bounds:
+            return None
+        ends = (*self.bounds, self.bounds[-1] if self.largest is None else self.largest)
+        reached = accumulate(self.counts)
+        end = next(
+            end for end, count in zip(ends, reached, strict=True) if count >= share * self.count
+        )
+        return end if self.largest is None else min(end, self.largest)
+
     def __add__(self, other: Distribution) -> Distribution:
         if not other.count:
             return self
         if not self.count or self.bounds != other.bounds:
             return other  # different buckets cannot be merged: the newer ones win
         sums = (a + b for a, b in zip(self.counts, other.counts, strict=True))
-        return Distribution(self.bounds, tuple(sums))
+        reported = [value for value in (self.largest, other.largest) if value is not None]
+        return Distribution(self.bounds, tuple(sums), max(reported, default=None))
 
 
 NOTHING = Distribution()
@@ -84,9 +101,14 @@ class CacheFigures:
     trend: Sequence[float] = ()
     """Hit ratios of the last intervals, the oldest first."""
     latency: Distribution = NOTHING
+    load: Distribution = NOTHING
+    """Seconds from a miss to its write-back: what a miss costs."""
+    stampedes: int = 0
     writes: int = 0
+    ttl: Distribution = NOTHING
+    """Seconds to live that entries were given."""
     invalidations: Mapping[str, int] = field(default_factory=dict[str, int])
-    """Entries removed, by reason."""
+    """Entries removed, by reason, the most frequent first."""
 
     @property
     def lookups(self) -> int:
@@ -173,6 +195,9 @@ class Measurements:
             written = self._totals(names.CACHE_WRITES, names.CACHE_WRITE_RESULT)
             removed = self._totals(names.CACHE_INVALIDATIONS, names.INVALIDATION_REASON)
             latency = self._totals(names.OPERATION_DURATION)
+            load = self._totals(names.CACHE_LOAD_DURATION)
+            stampedes = self._totals(names.CACHE_STAMPEDES)
+            ttl = self._totals(names.CACHE_TTLS)
             readings = {name: list(kept) for name, kept in self._readings.items()}
         figures = (
             CacheFigures(
@@ -183,10 +208,13 @@ class Measurements:
                 rate=_rate(readings.get(name, [])),
                 trend=_trend(readings.get(name, [])),
                 latency=latency[name][""],
+                load=load[name][""],
+                stampedes=stampedes[name][""].count,
                 writes=written[name][names.STORED].count,
+                ttl=ttl[name][""],
                 invalidations={
                     reason: total.count
-                    for reason, total in sorted(removed[name].items())
+                    for reason, total in sorted(removed[name].items(), key=_most_first)
                     if total.count
                 },
             )
@@ -243,6 +271,11 @@ class Measurements:
                 found = dict(attributes)
                 totals[found.get(by, "")][found.get(attribute, "")] += stream.total
         return totals
+
+
+def _most_first(named: tuple[str, Distribution]) -> tuple[int, str]:
+    name, total = named
+    return -total.count, name
 
 
 def _rate(readings: Sequence[_Reading]) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from rich.bar import Bar
 from rich.box import SIMPLE_HEAD
@@ -19,14 +19,15 @@ from otel_redis_cache.cli.traces import Branch, Span
 TREND = 16
 """Most intervals that a sparkline shows."""
 
-OPERATIONS = 8
-"""Rows of the table of commands."""
+OPERATIONS = 6
+"""Rows of the table of commands: with three caches all tables fit on a screen of 24 lines."""
 
 BAR = 40
 """Most columns that the waterfall's time axis takes."""
 
 _LEVELS = "▁▂▃▄▅▆▇█"
 _QUANTILES = {"p50 ms": 0.5, "p95 ms": 0.95, "p99 ms": 0.99}
+_PERIODS = {"d": 86_400, "h": 3_600, "m": 60, "s": 1}
 
 
 class Sparkline:
@@ -49,10 +50,12 @@ class Sparkline:
 
 
 def draw_caches(caches: Sequence[CacheFigures]) -> Table:
-    """One row per named cache."""
-    table = _table("cache", "lookups", "/s", "hits", "", *_QUANTILES, "writes", "removed")
-    trend, removed = table.columns[4], table.columns[-1]
-    trend.justify = removed.justify = "left"
+    """What each cache was asked for: one row per named cache."""
+    table = _table(
+        *("cache", "lookups", "/s", "hits", "", "p50 ms", "p95 ms", "load p95 ms", "stampedes")
+    )
+    trend = table.columns[4]
+    trend.justify = "left"
     trend.no_wrap = False  # where room is short, it is taken from here
     for cache in caches:
         table.add_row(
@@ -61,9 +64,25 @@ def draw_caches(caches: Sequence[CacheFigures]) -> Table:
             f"{cache.rate:,.0f}",
             _share(cache.hit_ratio),
             Sparkline(cache.trend),
-            *_quantiles(cache.latency),
+            _milliseconds(cache.latency.quantile(0.5)),
+            _milliseconds(cache.latency.quantile(0.95)),
+            _milliseconds(cache.load.quantile(0.95)),
+            Text(f"{cache.stampedes:,}", "yellow" if cache.stampedes else "dim"),
+        )
+    return table
+
+
+def draw_entries(caches: Sequence[CacheFigures]) -> Table:
+    """What became of the entries of each cache: written, for how long, removed and why."""
+    table = _table("cache", "writes", "ttl", "removed")
+    removed = table.columns[-1]
+    removed.justify, removed.no_wrap = "left", False
+    for cache in caches:
+        table.add_row(
+            Text(cache.name, "bold"),
             f"{cache.writes:,}",
-            "\n".join(f"{count:,} {reason}" for reason, count in cache.invalidations.items()),
+            _period(cache.ttl.ceiling(0.5)),
+            ", ".join(f"{count:,} {reason}" for reason, count in cache.invalidations.items()),
         )
     return table
 
@@ -139,6 +158,14 @@ def _milliseconds(seconds: float | None) -> str:
     return f"{seconds * 1e3:,.2f}" if seconds < 0.01 else f"{seconds * 1e3:,.1f}"
 
 
+def _period(seconds: float | None) -> str:
+    """A time to live as people write it: 15s, 5m, 1.5h."""
+    if seconds is None:
+        return "-"
+    unit = next((unit for unit, size in _PERIODS.items() if seconds >= size), "s")
+    return f"{round(seconds / _PERIODS[unit], 1):g}{unit}"
+
+
 def _rows(root: Branch) -> Iterator[tuple[str, Span]]:
     """Every span with the lines that lead to it, as `tree` draws them."""
     yield "", root.span
@@ -150,25 +177,35 @@ def _rows(root: Branch) -> Iterator[tuple[str, Span]]:
 
 
 def _outcome(span: Span) -> str:
-    """What the attributes say: cache, hit or miss, what was removed, the error."""
+    """What the attributes say: cache, hit or miss, what was removed and why, the error."""
     found = span.attributes
-    words = [found.get(names.CACHE_NAME, "")]
+    facts: list[str] = []
     match found.get(names.CACHE_HIT):
         case "true":
-            words.append("hit")
+            facts.append("hit")
         case "false":
-            words.append("miss")
+            facts.append("miss")
         case _:
             pass
     if names.CACHE_HITS in found or names.CACHE_MISSES in found:
         hits, misses = found.get(names.CACHE_HITS, "0"), found.get(names.CACHE_MISSES, "0")
-        words.append(f"{hits} hits, {misses} misses")
+        facts.append(f"{hits} hits, {misses} misses")
+    if names.CACHE_STAMPEDE in found:
+        facts.append("stampede")
     if removed := found.get(names.INVALIDATION_REMOVED):
-        words.append(f"{removed} removed")
-    if ttl := found.get("cache.ttl"):
-        words.append(f"ttl {ttl} s")
-    words.append(found.get(names.ERROR_TYPE, "error" if span.failed else ""))
-    return " ".join(word for word in words if word)
+        facts.append(f"{removed} removed{_cause(found)}")
+    if ttl := found.get(names.CACHE_TTL):
+        facts.append(f"ttl {_period(float(ttl))}")
+    facts.append(found.get(names.ERROR_TYPE, "error" if span.failed else ""))
+    return f"{found.get(names.CACHE_NAME, '')} {', '.join(filter(None, facts))}".strip()
+
+
+def _cause(found: Mapping[str, str]) -> str:
+    """Why the application removed it, and what set that off; the built-in reasons say little more."""
+    reason, trigger = found.get(names.INVALIDATION_REASON), found.get(names.INVALIDATION_TRIGGER)
+    if reason is None or reason in names.REASONS:
+        return ""
+    return f": {reason} by {trigger}" if trigger else f": {reason}"
 
 
 def _style(span: Span) -> str:

@@ -102,7 +102,11 @@ def _read_metric(metric: metrics.Metric, process: str) -> Iterator[Point]:
         yield Point(
             metric=metric.name,
             attributes=_read_attributes(histogram.attributes),
-            value=Distribution(tuple(histogram.explicit_bounds), tuple(histogram.bucket_counts)),
+            value=Distribution(
+                tuple(histogram.explicit_bounds),
+                tuple(histogram.bucket_counts),
+                histogram.max if histogram.HasField("max") else None,
+            ),
             start=histogram.start_time_unix_nano / 1e9,
             time=histogram.time_unix_nano / 1e9,
             cumulative=_is_cumulative(metric.histogram.aggregation_temporality),

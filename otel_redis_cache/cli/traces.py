@@ -82,18 +82,22 @@ def _root(trace: Sequence[Span]) -> Span | None:
 
 
 def _interest(trace: Sequence[Span]) -> tuple[int, int, int]:
-    """Rather hits and misses side by side, then many kinds of spans, then few rows."""
-    outcomes = {outcome for span in trace for outcome in _lookups(span)}
+    """Rather hits, misses, removals and more side by side, then many kinds of spans, then few rows."""
+    told = {each for span in trace for each in _told(span)}
     kinds = {(span.name, span.attributes.get(names.CACHE_NAME)) for span in trace}
-    return len(outcomes), len(kinds), -len(trace)
+    return len(told), len(kinds), -len(trace)
 
 
-def _lookups(span: Span) -> Iterator[str]:
+def _told(span: Span) -> Iterator[str]:
+    """What there is to see of a cache in a span, each in a word."""
     found = span.attributes
     if found.get(names.CACHE_HIT) == "true" or found.get(names.CACHE_HITS, "0") != "0":
         yield names.HIT
     if found.get(names.CACHE_HIT) == "false" or found.get(names.CACHE_MISSES, "0") != "0":
         yield names.MISS
+    if found.get(names.INVALIDATION_REMOVED, "0") != "0":
+        yield names.REMOVED
+    yield from {names.CACHE_STAMPEDE, names.CACHE_TTL} & found.keys()
 
 
 def _grow(span: Span, trace: Sequence[Span]) -> Branch:

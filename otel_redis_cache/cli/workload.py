@@ -1,7 +1,7 @@
 """A web shop under load: cache-aside over plain redis-py, as an application writes it.
 
 The shop makes the spans of its requests, as a web framework would. Of Redis telemetry it
-knows nothing.
+knows how to say why it removes entries, and no more.
 """
 
 # redis-py leaves parameters of its public methods without types.
@@ -25,6 +25,8 @@ import redis.asyncio
 from opentelemetry import trace
 from opentelemetry.trace import SpanKind
 
+from otel_redis_cache import invalidate, invalidation
+
 # A prefix nobody else has: with --redis-url the keys lie among the user's own. All of them
 # have a TTL, so they are gone within a minute.
 PREFIX = "otel-redis-cache-demo:"
@@ -41,6 +43,12 @@ SKEW = 1.1
 THREADS = 3
 REQUESTS_PER_SECOND = 25.0
 """Of each thread, and of the asyncio task, on average."""
+
+IMPORT_SECONDS = 5.0
+"""How often the supplier sends new prices."""
+
+LARGE = 100_000
+"""With more keys than these the database is the user's own, and nothing goes through all of it."""
 
 tracer = trace.get_tracer("shop")
 
@@ -77,7 +85,11 @@ class Visitors:
 
     def work(self) -> float:
         """Seconds that the database takes: what a cache is there to save."""
-        return self._random.uniform(0.002, 0.010)
+        return self._random.uniform(0.002, 0.008)
+
+    def hard_work(self) -> float:
+        """Seconds that it takes to search."""
+        return self._random.uniform(0.015, 0.045)
 
     def _pick(self, count: int) -> int:
         return self._random.choices(range(1, count + 1), cum_weights=_WEIGHTS[:count])[0]
@@ -109,27 +121,31 @@ class Shop:
             term = self._visitors.term()
             found = self._redis.get(_search(term))
             if found is None:
-                found = self._query("SELECT matches", term)
+                found = self._query("SELECT matches", term, self._visitors.hard_work())
                 self._redis.set(_search(term), found, ex=SEARCH_TTL)
-            products = [(term * 7 + rank * rank) % PRODUCTS + 1 for rank in range(PAGE)]
-            cached = self._redis.mget([_product(product) for product in products])
-            missing = [p for p, value in zip(products, cached, strict=True) if value is None]
-            if missing:
-                row = self._query("SELECT products", len(missing))
-                with self._redis.pipeline(transaction=False) as pipeline:
-                    for product in missing:
-                        pipeline.set(_product(product), row, ex=PRODUCT_TTL)
-                    pipeline.execute()
+            self._show([(term * 7 + rank * rank) % PRODUCTS + 1 for rank in range(PAGE)])
 
     def change_price(self) -> None:
         """The shop sells cheaper: the product and the searches that show it are stale."""
         with _serve("PUT /product/{id}/price"):
             product = self._visitors.product()
             self._query("UPDATE product", product)
-            with self._redis.pipeline() as transaction:
+            with (
+                invalidation(reason="reprice", trigger="admin"),
+                self._redis.pipeline() as transaction,
+            ):
                 transaction.delete(_product(product))
                 transaction.unlink(_search(self._visitors.term()), _search(self._visitors.term()))
                 transaction.execute()
+
+    def import_prices(self) -> None:
+        """The supplier sends new prices: no product is right any more; best sellers come first."""
+        if self._redis.dbsize() > LARGE:
+            return
+        with _serve("POST /prices"):
+            self._query("UPDATE products", PRODUCTS)
+            invalidate(self._redis, _product("*"), reason="import", trigger="supplier")
+            self._show(range(1, PAGE + 1))
 
     def withdraw_product(self) -> None:
         """A product goes off sale: its entry expires now."""
@@ -155,9 +171,19 @@ class Shop:
                 transaction.expire(_session(visitor), SESSION_TTL)
                 transaction.execute()
 
-    def _query(self, statement: str, number: int) -> str:
+    def _show(self, products: Sequence[int]) -> None:
+        cached = self._redis.mget([_product(product) for product in products])
+        missing = [p for p, value in zip(products, cached, strict=True) if value is None]
+        if missing:
+            row = self._query("SELECT products", len(missing))
+            with self._redis.pipeline(transaction=False) as pipeline:
+                for product in missing:
+                    pipeline.set(_product(product), row, ex=PRODUCT_TTL)
+                pipeline.execute()
+
+    def _query(self, statement: str, number: int, seconds: float | None = None) -> str:
         with tracer.start_as_current_span(statement, kind=SpanKind.CLIENT):
-            time.sleep(self._visitors.work())
+            time.sleep(seconds or self._visitors.work())
         return _row(number)
 
 
@@ -203,6 +229,7 @@ class Workload:
             for number in range(THREADS)
         ]
         threads.append(threading.Thread(target=self._visit_mobile_shop, name="shop-asyncio"))
+        threads.append(threading.Thread(target=self._supply, name="shop-supplier"))
         for thread in threads:
             thread.start()
         try:
@@ -240,6 +267,13 @@ class Workload:
                 with self._counted():
                     await shop.show_product()
 
+    def _supply(self) -> None:
+        with redis.Redis.from_url(self._url) as client:
+            shop = Shop(client, Visitors(f"{self._seed}/supplier"))
+            while not self._stopped.wait(IMPORT_SECONDS):
+                with self._counted():
+                    shop.import_prices()
+
     @contextmanager
     def _counted(self) -> Generator[None]:
         failure = ""
@@ -259,7 +293,7 @@ def _serve(route: str) -> Generator[None]:
         yield
 
 
-def _product(number: int) -> str:
+def _product(number: int | str) -> str:
     return f"{PREFIX}product:{number}"
 
 

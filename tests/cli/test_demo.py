@@ -19,6 +19,7 @@ import pytest
 from otel_redis_cache.cli.measurements import Measurements
 from otel_redis_cache.cli.receiver import receive
 from otel_redis_cache.cli.traces import Traces
+from otel_redis_cache.cli.workload import IMPORT_SECONDS, PRODUCT_TTL, SEARCH_TTL, SESSION_TTL
 from tests.real.collector import Collector
 from tests.real.processes import free_ports
 from tests.real.servers import RedisServer
@@ -35,11 +36,15 @@ sys.exit(os.waitstatus_to_exitcode(pty.spawn(sys.argv[1:])))
 """
 """Gives a command a terminal whose keys are our pipe to it and whose screen is our pipe back."""
 
-ROW = re.compile(
+READ = re.compile(
     r"^(product|session|search) +([\d,]+) +[\d,]+ +\S+ +[▁▂▃▄▅▆▇█?]*"
-    r" +[\d.,-]+ +[\d.,-]+ +[\d.,-]+ +([\d,]+)",
+    r" +[\d.,-]+ +[\d.,-]+ +[\d.,-]+ +[\d,]+ *$",
     re.MULTILINE,
 )
+"""Lookups, rate, hit ratio, trend, two latencies, what a miss costs, stampedes."""
+
+WRITTEN = re.compile(r"^(product|session|search) +([\d,]+) +(\d+s|-) +(.*?) *$", re.MULTILINE)
+"""Writes, time to live, removals."""
 
 
 def run(
@@ -81,11 +86,13 @@ def read_until(stream: IO[str] | None, found: Callable[[str], bool]) -> str:
 
 def summary(output: str) -> dict[str, tuple[int, int]]:
     """The lookups and writes of each cache, as the summary has them."""
-    rows = ROW.findall(output[output.index("requests to the shop") :])
-    return {
-        cache: (int(lookups.replace(",", "")), int(writes.replace(",", "")))
-        for cache, lookups, writes in rows
-    }
+    shown = output[output.index("requests to the shop") :]
+    written = {cache: integer(writes) for cache, writes, _, _ in WRITTEN.findall(shown)}
+    return {cache: (integer(lookups), written[cache]) for cache, lookups in READ.findall(shown)}
+
+
+def integer(shown: str) -> int:
+    return int(shown.replace(",", ""))
 
 
 def children(process: subprocess.Popen[str]) -> list[psutil.Process]:
@@ -101,7 +108,22 @@ def test_the_summary_says_what_the_server_counted(server: RedisServer) -> None:
     lookups = sum(lookups for lookups, _ in caches.values())
     assert lookups == int(stats["keyspace_hits"]) + int(stats["keyspace_misses"])
     assert sum(writes for _, writes in caches.values()) == calls["set"] + calls["hset"]
-    assert caches["search"][0] == calls["mget"]  # a search reads one entry, then one page
+    # A search reads one entry, then one page; so soon there is no import, which reads a page too.
+    assert caches["search"][0] == calls["mget"]
+
+
+def test_the_summary_says_for_how_long_entries_are_kept_and_why_they_were_removed(
+    server: RedisServer,
+) -> None:
+    ended = run("--seconds", str(IMPORT_SECONDS + 1), "--redis-url", server.url)
+    assert (ended.returncode, ended.stderr) == (0, "")
+    written = WRITTEN.findall(ended.stdout)
+    ttls = {"product": PRODUCT_TTL, "session": SESSION_TTL, "search": SEARCH_TTL}
+    assert {cache: ttl for cache, _, ttl, _ in written} == {c: f"{t}s" for c, t in ttls.items()}
+    removed = {cache: removals for cache, _, _, removals in written}
+    assert re.search(r"\b\d+ import\b", removed["product"])
+    assert re.fullmatch(r"\d+ reprice", removed["search"])
+    assert server.commandstats()["unlink"]
 
 
 def test_keys_of_the_demo_are_told_from_others_and_expire(valkey_server: RedisServer) -> None:

@@ -11,6 +11,8 @@ from dirty_equals import IsApprox
 from otel_redis_cache.cli.measurements import CacheFigures, Distribution, Measurements, Point
 
 BOUNDS = (0.001, 0.01, 0.1)
+LOADS = Distribution(BOUNDS, (0, 1, 1, 0), largest=0.02)
+TTLS = Distribution((60.0, 300.0), (1, 4, 0), largest=300.0)
 
 
 def lookups(
@@ -27,6 +29,10 @@ def total(metric: str, count: int, **attributes: str) -> Point:
 def durations(counts: tuple[int, ...], **attributes: str) -> Point:
     value = Distribution(BOUNDS, counts)
     return Point("db.client.operation.duration", dotted(attributes), value, 0.0, 1.0)
+
+
+def seconds(metric: str, value: Distribution, cache: str) -> Point:
+    return Point(metric, {"cache.name": cache}, value, 0.0, 1.0)
 
 
 def dotted(attributes: dict[str, str]) -> dict[str, str]:
@@ -68,6 +74,41 @@ class TestDistribution:
     def test_of_different_buckets_the_newer_ones_win(self) -> None:
         newer = Distribution((1.0,), (7, 0))
         assert Distribution(BOUNDS, (1, 1, 1, 1)) + newer == newer
+
+
+class TestCeiling:
+    @pytest.mark.parametrize(
+        ("counts", "share", "expected"),
+        [
+            ((10, 0, 0, 0), 0.5, 0.001),
+            ((5, 5, 0, 0), 0.5, 0.001),
+            ((4, 6, 0, 0), 0.5, 0.01),
+            ((4, 0, 6, 0), 0.5, 0.1),
+            ((1, 0, 0, 9), 0.5, 0.1),
+        ],
+    )
+    def test_it_is_the_end_of_the_bucket_that_is_reached(
+        self, counts: tuple[int, ...], share: float, expected: float
+    ) -> None:
+        assert Distribution(BOUNDS, counts).ceiling(share) == expected
+
+    def test_it_is_the_largest_value_where_the_bucket_goes_on_beyond_that(self) -> None:
+        assert Distribution(BOUNDS, (0, 0, 3, 0), largest=0.015).ceiling(0.5) == 0.015
+        assert Distribution(BOUNDS, (0, 3, 1, 0), largest=0.015).ceiling(0.5) == 0.01
+
+    def test_in_the_overflow_it_is_the_largest_value(self) -> None:
+        assert Distribution(BOUNDS, (0, 0, 0, 1), largest=7.0).ceiling(0.5) == 7.0
+
+    def test_nothing_recorded_has_none(self) -> None:
+        assert Distribution(BOUNDS, (0, 0, 0, 0)).ceiling(0.5) is None
+        assert Distribution().ceiling(0.5) is None
+
+    def test_the_largest_of_a_sum_is_the_largest_of_all(self) -> None:
+        small, large = (Distribution(BOUNDS, (0, 1, 0, 0), each) for each in (0.002, 0.008))
+        assert (small + large).largest == (large + small).largest == 0.008
+        unknown = Distribution(BOUNDS, (0, 1, 0, 0))
+        assert (unknown + small).largest == 0.002
+        assert (unknown + unknown).largest is None
 
 
 class TestTotals:
@@ -129,6 +170,16 @@ class TestCaches:
                     cache_name="product",
                     cache_invalidation_reason="delete",
                 ),
+                total(
+                    "cache.invalidations",
+                    0,
+                    cache_name="product",
+                    cache_invalidation_reason="expire",
+                ),
+                total("cache.stampedes", 2, cache_name="product", server_address="a"),
+                total("cache.stampedes", 1, cache_name="product", server_address="b"),
+                seconds("cache.load.duration", LOADS, "product"),
+                seconds("cache.ttl", TTLS, "product"),
                 durations((4, 0, 0, 0), db_operation_name="GET", cache_name="product"),
                 durations((4, 0, 0, 0), db_operation_name="SET", cache_name="product"),
             ]
@@ -142,13 +193,24 @@ class TestCaches:
             rate=5.5,
             trend=[0.8],
             latency=Distribution(BOUNDS, (8, 0, 0, 0)),
+            load=LOADS,
+            stampedes=3,
             writes=4,
+            ttl=TTLS,
             invalidations={"delete": 3},
         )
         assert (cache.lookups, cache.hit_ratio) == (11, 0.8)
 
     def test_a_cache_without_an_answered_lookup_has_no_hit_ratio(self) -> None:
         assert CacheFigures("product", errors=3).hit_ratio is None
+
+    def test_the_most_frequent_reason_of_removals_comes_first(self) -> None:
+        measurements = Measurements()
+        for reason, count in {"delete": 3, "expire": 3, "deploy": 40}.items():
+            removed = {"cache_name": "product", "cache_invalidation_reason": reason}
+            measurements.record([total("cache.invalidations", count, **removed)])
+        reasons = [*only(measurements).invalidations.items()]
+        assert reasons == [("deploy", 40), ("delete", 3), ("expire", 3)]
 
     def test_the_busiest_comes_first(self) -> None:
         measurements = Measurements()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 
 import pytest
 from inline_snapshot import snapshot
@@ -12,6 +13,7 @@ from otel_redis_cache.cli.measurements import CacheFigures, Distribution, Operat
 from otel_redis_cache.cli.picture import (
     describe_caches,
     draw_caches,
+    draw_entries,
     draw_operations,
     draw_progress,
     draw_waterfall,
@@ -29,8 +31,11 @@ CACHES = [
         rate=1_234.5,
         trend=[0.0, 0.2, 0.4, 0.6, 0.8, 0.9, 0.95, 1.0, 1.0],
         latency=LATENCY,
+        load=Distribution((0.01, 0.1), (50, 50, 0)),
+        stampedes=6,
         writes=8_099,
-        invalidations={"delete": 120, "expire": 7},
+        ttl=Distribution((60.0, 300.0, 900.0), (100, 500, 90, 0), largest=900.0),
+        invalidations={"deploy": 1_120, "delete": 120, "expire": 7},
     ),
     CacheFigures(name="session", hits=0, misses=0, errors=1),
 ]
@@ -58,11 +63,36 @@ TRACE = Branch(
             [
                 Branch(span("SELECT product", 1.2, 9.0)),
                 Branch(
-                    span("MGET", 9.1, 9.9, cache_name="product", cache_hits="6", cache_misses="2")
+                    span(
+                        "MGET",
+                        9.1,
+                        9.9,
+                        cache_name="product",
+                        cache_hits="6",
+                        cache_misses="2",
+                        cache_stampede="true",
+                    )
                 ),
             ],
         ),
-        Branch(span("UNLINK", 11.0, 11.2, cache_name="search", cache_invalidation_removed="2")),
+        Branch(span("SET", 11.0, 11.1, cache_name="product", cache_ttl="300.0")),
+        Branch(
+            span(
+                *("UNLINK", 11.1, 11.2),
+                cache_name="search",
+                cache_invalidation_removed="2",
+                cache_invalidation_reason="delete",
+            )
+        ),
+        Branch(
+            span(
+                *("cache.invalidate", 11.2, 11.3),
+                cache_name="product",
+                cache_invalidation_removed="203",
+                cache_invalidation_reason="import",
+                cache_invalidation_trigger="supplier",
+            )
+        ),
         Branch(span("GET", 11.3, 12, cache_name="session", error_type="WRONGTYPE", failed=True)),
     ],
 )
@@ -78,12 +108,39 @@ def drawn(picture: RenderableType, width: int = 80) -> str:
 def test_the_table_of_caches() -> None:
     assert drawn(draw_caches(CACHES)) == snapshot("""\
 
-cache    lookups     /s   hits       p50 ms  p95 ms  p99 ms  writes  removed
+cache    lookups     /s   hits           p50 ms  p95 ms  load p95 ms  stampedes
 ────────────────────────────────────────────────────────────────────────────────
-product   49,314  1,234  83.6%  ███    0.36    6.00    10.0   8,099  120 delete
-                                                                     7 expire
-session        1      0      -            -       -       -       0\
+product   49,314  1,234  83.6%  ▄▅▇████    0.36    6.00         91.0          6
+session        1      0      -                -       -            -          0\
 """)
+
+
+def test_the_table_of_entries() -> None:
+    assert drawn(draw_entries(CACHES)) == snapshot("""\
+
+cache    writes  ttl  removed
+─────────────────────────────────────────────────────────
+product   8,099   5m  1,120 deploy, 120 delete, 7 expire
+session       0    -\
+""")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown"),
+    [
+        *((0.5, "0.5s"), (45.0, "45s"), (60.0, "1m"), (90.0, "1.5m"), (100.0, "1.7m")),
+        *((300.0, "5m"), (3_600.0, "1h"), (86_400.0, "1d"), (2_592_000.0, "30d")),
+    ],
+)
+def test_a_time_to_live_is_written_as_people_do(seconds: float, shown: str) -> None:
+    cache = CacheFigures("product", ttl=Distribution((seconds,), (1, 0), largest=seconds))
+    assert drawn(draw_entries([cache])).split()[-1] == shown
+
+
+def test_many_reasons_are_wrapped_and_none_is_lost() -> None:
+    reasons = {f"reason_{letter}": 7 for letter in "abcdefghijkl"}
+    text = drawn(draw_entries([CacheFigures("product", invalidations=reasons)]))
+    assert re.findall("reason_.", text) == [*reasons]
 
 
 def test_the_table_of_commands() -> None:
@@ -99,16 +156,18 @@ PIPELINE SET      3    0.25    0.47    0.49       0\
 def test_the_waterfall() -> None:
     assert drawn(draw_waterfall(TRACE)) == snapshot("""\
 
-span                  what came of it             ms  when
+span                  what came of it                            ms  when
 ────────────────────────────────────────────────────────────────────────────────
-GET /product/{id}                               12.0  █████████████████████████
-├─ HGETALL            session hit               0.30  █
-├─ GET                product miss              0.40   ▉
-├─ load                                         10.0    ████████████████████▉
-│  ├─ SELECT product                            7.80    ▐███████████████▊
-│  └─ MGET            product 6 hits, 2 misses  0.80                    ▕█▋
-├─ UNLINK             search 2 removed          0.20                        ▕▌
-└─ GET                session WRONGTYPE         0.70                         ▐█\
+GET /product/{id}                                              12.0  ██████████
+├─ HGETALL            session hit                              0.30  ▎
+├─ GET                product miss                             0.40  ▐
+├─ load                                                        10.0  ▕████████▏
+│  ├─ SELECT product                                           7.80   ██████▌
+│  └─ MGET            product 6 hits, 2 misses, stampede       0.80         ▐▎
+├─ SET                product ttl 5m                           0.10           █
+├─ UNLINK             search 2 removed                         0.10           █
+├─ cache.invalidate   product 203 removed: import by supplier  0.10           █
+└─ GET                session WRONGTYPE                        0.70           ▐\
 """)
 
 
@@ -127,8 +186,20 @@ def test_one_line_for_all_caches() -> None:
 
 @pytest.mark.parametrize("width", [20, 40, 80, 200])
 def test_nothing_is_wider_than_the_screen(width: int) -> None:
-    for picture in (draw_caches(CACHES), draw_operations(OPERATIONS), draw_waterfall(TRACE)):
+    tables = draw_caches(CACHES), draw_entries(CACHES), draw_operations(OPERATIONS)
+    for picture in (*tables, draw_waterfall(TRACE)):
         assert max(len(line) for line in drawn(picture, width).splitlines()) <= width
+
+
+def test_a_removal_without_a_trigger_says_the_reason_alone() -> None:
+    removal = span(
+        *("DEL", 0, 1),
+        cache_name="product",
+        cache_invalidation_removed="1",
+        cache_invalidation_reason="deploy",
+    )
+    text = drawn(draw_waterfall(Branch(removal)))
+    assert "product 1 removed: deploy " in text
 
 
 def test_a_span_too_short_for_the_scale_is_still_seen() -> None:

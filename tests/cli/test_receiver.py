@@ -69,6 +69,20 @@ def test_metrics_arrive(
     assert (operation.name, operation.latency.counts) == ("GET", (0, 3, 0))
 
 
+def test_the_largest_value_of_a_histogram_arrives(
+    measurements: Measurements, endpoint: str
+) -> None:
+    provider = _meter_provider(endpoint)
+    meter = provider.get_meter("test")
+    meter.create_counter("cache.requests").add(1, {"cache.name": "product"})
+    ttl = meter.create_histogram("cache.ttl", explicit_bucket_boundaries_advisory=[10, 60])
+    for seconds in (15, 12):
+        ttl.record(seconds, {"cache.name": "product"})
+    provider.shutdown()
+    [cache] = measurements.caches()
+    assert cache.ttl.ceiling(0.5) == 15
+
+
 def test_two_processes_stay_apart(measurements: Measurements, endpoint: str) -> None:
     for process in ("a", "b"):
         provider = _meter_provider(endpoint, process=process)

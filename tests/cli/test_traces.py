@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from otel_redis_cache.cli.traces import MAX_ROWS, Branch, Span, Traces
 
 
@@ -47,6 +49,30 @@ def test_a_lookup_of_many_keys_counts_for_what_it_found() -> None:
     page = Span("a", "2", "1", "MGET", 0, 1, {"cache.hits": "6", "cache.misses": "2"})
     root = span("a", 1, name="GET /search")
     assert chosen(request("b", *["true"] * 5), [page, root]) == "a"
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        {"cache.stampede": "true"},
+        {"cache.ttl": "15.0"},
+        {"cache.invalidation.removed": "2", "cache.invalidation.reason": "deploy"},
+    ],
+    ids=str,
+)
+def test_a_stampede_a_time_to_live_or_a_removal_tells_more_than_many_spans(
+    told: dict[str, str],
+) -> None:
+    telling = Span("a", "2", "1", "GET", 0, 1, {"cache.hit": "true", **told})
+    root = span("a", 1, name="GET /")
+    assert chosen(request("b", *["true"] * 5), [telling, root]) == "a"
+
+
+def test_a_removal_that_found_nothing_tells_nothing() -> None:
+    idle = Span(
+        "b", "2", "1", "DEL", 0, 1, {"cache.hit": "true", "cache.invalidation.removed": "0"}
+    )
+    assert chosen(request("a", "true"), [idle, span("b", 1, name="GET /")]) == "a"
 
 
 def test_a_trace_too_long_for_the_screen_is_not_chosen() -> None:

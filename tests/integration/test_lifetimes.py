@@ -224,3 +224,26 @@ def test_two_hundred_expired_keys_are_neither_invalidations_nor_hits(
     assert recording.lookups() == {("user", "miss"): 200}
     assert recording.counts("cache.invalidations") == {}
     assert recording.counts("cache.invalidation.requests") == {("user", "delete", "none"): 1}
+
+
+def test_a_key_that_has_expired_is_a_miss_and_its_removal_removes_nothing(
+    client: Any, server: RedisServer, recording: Recording
+) -> None:
+    """A5.3, where the access itself is what makes the server drop it."""
+    server.call("DEBUG", "SET-ACTIVE-EXPIRE", "0")
+    try:
+        recording.instrument()
+        client.set("user:1", "x", px=20)
+        client.set("user:2", "x", px=20)
+        time.sleep(0.1)
+        server.reset_stats()
+        assert client.get("user:1") is None
+        assert client.unlink("user:2") == 0
+        stats = server.info("stats")
+    finally:
+        server.call("DEBUG", "SET-ACTIVE-EXPIRE", "1")
+
+    assert (stats["expired_keys"], stats["keyspace_misses"]) == ("2", "1")
+    assert recording.lookups() == {("user", "miss"): 1}
+    assert recording.counts("cache.invalidations") == {}
+    assert recording.counts("cache.invalidation.requests") == {("user", "delete", "none"): 1}
