@@ -9,10 +9,7 @@ import pytest
 
 from tests.differential.bench import Bench
 from tests.differential.counting import Counting
-from tests.integration.test_command_table import redis_8_server, redis_stack_server
 from tests.real.servers import RedisServer
-
-__all__ = ["redis_8_server", "redis_stack_server"]
 
 SERVERS = ("valkey", "redis", "redis_8", "redis_stack")
 
