@@ -11,6 +11,7 @@ import hmac
 import re
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 
 from otel_redis_cache.conventions import DEFAULT_CACHE, OTHER_CACHE
 from otel_redis_cache.forks import renew_after_fork
@@ -136,7 +137,8 @@ def key_text(key: object) -> str:
     if isinstance(key, bytes | bytearray):
         return bytes(key[:MAX_KEY_TEXT]).decode("utf-8", "replace")
     if isinstance(key, int | float):
-        return repr(key)
+        with suppress(ValueError):  # a number of thousands of digits, which no client sends
+            return repr(key)
     return ""
 
 

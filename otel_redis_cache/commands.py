@@ -106,7 +106,7 @@ class Commands:
         name, body = key_text(script), key_bytes(script)
         if not rule.procedure and isinstance(body, bytes):  # EVAL carries the script itself
             name = hashlib.sha1(body, usedforsecurity=False).hexdigest()
-        if (does := self._scripts.get(name)) is None:
+        if (does := self._scripts.get(name.lower())) is None:
             return rule
         read, removal = command_table.DECLARED[does]
         return rule._replace(read=read, removal=removal)

@@ -251,7 +251,7 @@ CACHE_STAMPEDES = Metric(
     "cache.stampedes",
     "counter",
     "{stampede}",
-    "Misses that another call met before the key was written back, once for each miss.",
+    "Misses that another caller met before the key was written back, once for each miss.",
     (*TARGET_ATTRIBUTES, CACHE_NAME),
     "loads",
 )
@@ -259,7 +259,7 @@ CACHE_ITEM_SIZES = Metric(
     CACHE_ITEM_SIZE,
     "histogram",
     "By",
-    "Sizes of the values read and written, where they can be told without encoding anew.",
+    "Sizes of the values read and written, where they can be told as they stand.",
     (DB_SYSTEM_NAME, CACHE_NAME, CACHE_IO_DIRECTION),
     "size",
     SIZE_BUCKETS,
@@ -331,7 +331,8 @@ SPAN_ATTRIBUTES = {
     "UTF-8 length of other text up to 64 KiB; absent for parsed objects.",
     CACHE_TTL: "A write that gives a time to live, an EXPIRE that took: seconds. Absent where a call "
     "gives several different ones.",
-    CACHE_STAMPEDE: "`true` for a miss that meets one that another call has not written back yet.",
+    CACHE_STAMPEDE: "`true` for a miss that meets one that another caller, a thread or a task, has not "
+    "written back yet.",
     INVALIDATION_REMOVED: "A call that removes, and tells; 0 where it found nothing.",
     INVALIDATION_REASON: "A call that removes, and tells; of a batch the first. The application's "
     "own inside `with invalidation(reason=...)`: 10 of them, then `_other`.",

@@ -39,7 +39,9 @@ class Read(NamedTuple):
     probe: bool = False
     """Asks whether an entry is there, not for its value."""
     values: bool = False
-    """The reply holds what was written, as a whole: it has a size, and a miss may be loaded."""
+    """The entries are values as a whole, that an application may load and write back."""
+    sized: bool = False
+    """The reply holds them as they were written, so that their size can be told."""
     fields: Fields | None = None
     """The entries asked for, where they are fields of a hash."""
     meaning: str = ""

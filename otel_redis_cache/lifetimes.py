@@ -12,49 +12,35 @@ from otel_redis_cache.operands import (
     elements,
     fields,
     fields_set,
-    number,
     one,
-    options,
+    seconds_by_option,
+    seconds_left,
     set_accepted,
     two,
     word,
 )
 
-_UNITS = {"EX": (1.0, False), "PX": (1e3, False), "EXAT": (1.0, True), "PXAT": (1e3, True)}
-"""Of each option: units in a second, and whether it is a moment of unix time."""
+Seconds = Callable[[Operands, float], float | None]
 
 
-def _seconds(operand: object, now: float, scale: float, *, absolute: bool) -> float | None:
-    """What is left from now on; None where it is over."""
-    value = number(operand)
-    if value is None:
-        return None
-    seconds = value / scale - (now if absolute else 0)
-    return seconds if seconds > 0 else None
+def _positive(seconds: float | None) -> float | None:
+    return seconds if seconds is not None and seconds > 0 else None
 
 
-def _by_option(
-    start: Callable[[Operands], int],
-) -> Callable[[Operands, float], float | None]:
+def _by_option(start: Callable[[Operands], int]) -> Seconds:
     def seconds(operands: Operands, now: float) -> float | None:
         if len(operands) <= 2:
             return None
-        for option, operand in options(operands, start(operands)).items():
-            if option in _UNITS:
-                scale, absolute = _UNITS[option]
-                return _seconds(operand, now, scale, absolute=absolute)
-        return None
+        return _positive(seconds_by_option(operands, start(operands), now))
 
     return seconds
 
 
-def _by_operand(
-    scale: float, *, absolute: bool = False
-) -> Callable[[Operands, float], float | None]:
+def _by_operand(scale: float, *, absolute: bool = False) -> Seconds:
     def seconds(operands: Operands, now: float) -> float | None:
         if len(operands) < 2:
             return None
-        return _seconds(operands[1], now, scale, absolute=absolute)
+        return _positive(seconds_left(operands[1], now, scale, absolute=absolute))
 
     return seconds
 

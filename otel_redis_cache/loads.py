@@ -7,10 +7,13 @@ Until then every other caller of the key misses too: a `cache stampede
 
 from __future__ import annotations
 
+import sys
 import threading
+import weakref
 from collections import OrderedDict
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Any, NamedTuple
 
 from otel_redis_cache import conventions as names
 from otel_redis_cache.facts import Target, Touch
@@ -22,6 +25,26 @@ MAX_OPEN = 4_096
 
 Part = int | None
 """The hash of a field; None for the key as a whole."""
+
+
+SLICE = 256
+"""Touches that are followed under one hold of the lock; other threads may be waiting for it."""
+
+
+class Caller(NamedTuple):
+    """Who asks: a thread, and in it an asyncio task. What it asks for again is no stampede."""
+
+    thread: int
+    task: weakref.ref[Any] | None = None
+
+
+def current_caller() -> Caller:
+    """The thread and the task that this runs in."""
+    task = None
+    if (asyncio := sys.modules.get("asyncio")) is not None:
+        with suppress(RuntimeError):  # no loop runs in this thread
+            task = asyncio.current_task()
+    return Caller(threading.get_ident(), None if task is None else weakref.ref(task))
 
 
 class Times(NamedTuple):
@@ -38,15 +61,16 @@ class Times(NamedTuple):
 class Miss:
     """A miss that nobody has written back yet."""
 
-    __slots__ = ("cache", "is_met", "opened", "target")
+    __slots__ = ("cache", "caller", "is_met", "opened", "target")
 
-    def __init__(self, target: Target, cache: str, opened: int) -> None:
+    def __init__(self, target: Target, cache: str, opened: int, caller: Caller) -> None:
         """``opened``: when the call that missed had its reply."""
         self.target = target
         self.cache = cache
         self.opened = opened
+        self.caller = caller
         self.is_met = False
-        """Whether another call has missed the same since."""
+        """Whether another caller has missed the same since."""
 
 
 class Followed:
@@ -63,7 +87,7 @@ class Followed:
         self.stampedes: list[str] = []
         """The cache of each open miss that was met for the first time."""
         self.joined = False
-        """Whether it missed what another call had missed before."""
+        """Whether it missed what another caller had missed before."""
 
 
 class OpenMisses:
@@ -91,30 +115,58 @@ class OpenMisses:
         """Whether there is one; asked for before the lock is taken."""
         return bool(self._by_key)
 
-    def follow(self, target: Target, touches: Sequence[Touch], times: Times) -> Followed:
+    def follow(
+        self,
+        target: Target,
+        touches: Sequence[Touch],
+        times: Times,
+        caller: Callable[[], Caller] = current_caller,
+    ) -> Followed:
         """Follow what one call found, wrote and removed, in this order."""
         followed = Followed()
-        with self._lock:
-            self._forget_oldest(times)
-            for kind, key, field, cache in touches:
-                key_hash = hash((target, key_bytes(key)))
-                self._forget_expired(key_hash, times)
-                part = None if field is None else hash(key_bytes(field))
-                if kind == names.MISS:
-                    self._miss(key_hash, part, Miss(target, cache or "", times.ended), followed)
-                elif kind == names.HIT:
-                    # A field that was found says that its key is there; a key, nothing of fields.
-                    self._end(key_hash, (part, None), times)
-                elif kind == names.WRITE:
-                    self._write(key_hash, part, times, followed)
-                elif key is None:
-                    self._forget_target(target)
-                else:
-                    self._forget(key_hash, self._parts(key_hash) if field is None else (part,))
+        hashed = [(hash((target, key_bytes(touch[1]))), touch) for touch in touches]
+        if all(self._passes(key_hash, touch) for key_hash, touch in hashed):
+            return followed
+        who = caller()
+        for start in range(0, len(hashed), SLICE):
+            with self._lock:
+                self._forget_oldest(times)
+                for key_hash, touch in hashed[start : start + SLICE]:
+                    self._follow(key_hash, touch, target, times, who, followed)
         followed.loads = [
             (miss.cache, (times.ended - miss.opened) / 1e9) for miss in followed.loaded.values()
         ]
         return followed
+
+    def _passes(self, key_hash: int, touch: Touch) -> bool:
+        """Whether a touch opens no miss and ends none: nearly all do, and need no lock."""
+        kind, key, *_ = touch
+        return kind != names.MISS and key is not None and key_hash not in self._by_key
+
+    def _follow(
+        self,
+        key_hash: int,
+        touch: Touch,
+        target: Target,
+        times: Times,
+        caller: Caller,
+        followed: Followed,
+    ) -> None:
+        kind, key, field, cache = touch
+        part = None if field is None else hash(key_bytes(field))
+        self._forget_expired(key_hash, times)
+        if kind == names.MISS:
+            miss = Miss(target, cache or "", times.ended, caller)
+            self._miss(key_hash, part, miss, followed)
+        elif kind == names.HIT:
+            # A field that was found says that its key is there; a key, nothing of fields.
+            self._end(key_hash, (part, None), times)
+        elif kind == names.WRITE:
+            self._write(key_hash, part, times, followed)
+        elif key is None:
+            self._forget_target(target)
+        else:
+            self._forget(key_hash, self._parts(key_hash) if field is None else (part,))
 
     def _miss(self, key: int, part: Part, miss: Miss, followed: Followed) -> None:
         met = self._by_key.setdefault(key, {}).setdefault(part, miss)
@@ -123,7 +175,7 @@ class OpenMisses:
             while self._count > MAX_OPEN:
                 oldest = next(iter(self._by_key))
                 self._forget(oldest, self._parts(oldest))
-        elif met.opened != miss.opened:  # otherwise one call asks for it twice
+        elif met.caller != miss.caller:  # otherwise one asks again, as behind a lock
             followed.joined = True
             if not met.is_met:
                 met.is_met = True
@@ -162,7 +214,7 @@ class OpenMisses:
             del self._by_key[key]
 
     def _forget_expired(self, key: int, times: Times) -> None:
-        if found := self._by_key.get(key):
+        if (found := self._by_key.get(key)) is not None:
             self._forget(key, [part for part, miss in found.items() if miss.opened < times.oldest])
 
     def _forget_oldest(self, times: Times) -> None:

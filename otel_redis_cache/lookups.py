@@ -67,7 +67,8 @@ def _typed(_: Operands, reply: Reply) -> Sequence[bool]:
 
 
 def _as_many(operands: Operands, reply: Reply) -> Sequence[bool]:
-    asked, present = len(operands), count_of(reply)
+    asked = len(operands)
+    present = min(count_of(reply), asked + 1)  # a callback's reply may be any number
     return [True] * present + [False] * (asked - present)
 
 
@@ -102,19 +103,32 @@ _MISSING: Sequence[bool] = (False,)
 
 ONE_FACT = Read(one, _not_nil, meaning="1; nil is a miss")
 EACH_MEMBER = Read(_operands_from(1), _each_not_nil, meaning="each member; nil is a miss")
-ONE_VALUE = ONE_FACT._replace(values=True)
+ONE_VALUE = ONE_FACT._replace(values=True, sized=True)
 WHOLE = Read(one, _not_empty, values=True, meaning="1; an empty reply is a miss")
-EACH_KEY = Read(len, _each_not_nil, each_key=True, values=True, meaning="each key; nil is a miss")
+EACH_KEY = Read(
+    len,
+    _each_not_nil,
+    each_key=True,
+    values=True,
+    sized=True,
+    meaning="each key; nil is a miss",
+)
 ONE_FIELD = ONE_VALUE._replace(fields=second)
 EACH_FIELD = Read(
     _operands_from(1),
     _each_not_nil,
     values=True,
+    sized=True,
     fields=all_but_first,
     meaning="each field; nil is a miss",
 )
 NAMED_FIELDS = Read(
-    _asked_fields, _each_not_nil, values=True, fields=fields, meaning="each field; nil is a miss"
+    _asked_fields,
+    _each_not_nil,
+    values=True,
+    sized=True,
+    fields=fields,
+    meaning="each field; nil is a miss",
 )
 RANDOM_MEMBER = Read(
     _one_without_count, _not_nil, meaning="1 without a count, none with one; nil is a miss"
@@ -197,4 +211,6 @@ def _asked_by_set(operands: Operands) -> int:
     return 1 if len(operands) > 2 and "GET" in set_options(operands) else 0
 
 
-SET_GET = Read(_asked_by_set, _not_nil, values=True, meaning="1 with GET; nil is a miss")
+SET_GET = Read(
+    _asked_by_set, _not_nil, values=True, sized=True, meaning="1 with GET; nil is a miss"
+)

@@ -7,6 +7,7 @@ telemetry and never the application. A pipeline is the same story with the queue
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
@@ -29,6 +30,7 @@ from otel_redis_cache.guard import harmless
 from otel_redis_cache.latencies import Latencies
 from otel_redis_cache.loads import Followed, Times
 from otel_redis_cache.operands import word
+from otel_redis_cache.outcomes import Expiring, Terms
 from otel_redis_cache.reasons import Label
 from otel_redis_cache.recorder import Recorder
 from otel_redis_cache.settings import Settings
@@ -39,6 +41,8 @@ RequestHook = Callable[[Span, Any, Sequence[Any], Mapping[str, Any]], None]
 
 ResponseHook = Callable[[Span, Any, Any], None]
 """``response_hook(span, instance, response)``."""
+
+_NO_WRITES: Expiring = {}
 
 _current: ContextVar[Scope | None] = ContextVar("otel_redis_cache_call", default=None)
 
@@ -410,35 +414,39 @@ class Observer:
         if call.sweep is not None and not self._tells_more_than_its_sweep(call):
             call.failure = call.failure or first_failure(replies)
             return
-        reason = self._reason_of(call) if call.label else None
         name_of = self._caches.name_of if call.sweep is None else call.sweep.caches.get
+        terms = self._terms_of(call)
         if replies is None:
             if error is not None and not clients.refused(error):
                 for command in call.commands:
-                    self._condemn(call, command, name_of, reason)
+                    caches = [name_of(key) for key in command.keys]
+                    outcomes.condemn(call.outcome, command, caches, terms)
             return
         call.outcome.is_followed = self._follows_loads and bool(self.recorder.tallies.open_misses)
-        sizes = self._measures_sizes or (call.span is not None and call.span.is_recording())
         pairs = list(zip(call.commands, replies, strict=False))
-        expiring = outcomes.expiring_writes(pairs) if call.is_batch else frozenset[int]()
+        expiring = outcomes.expiring_writes(pairs, terms.now) if len(pairs) > 1 else _NO_WRITES
         for index, (command, reply) in enumerate(pairs):
+            caches = [name_of(key) for key in command.keys]
             if isinstance(reply, BaseException):
                 if call.failure is None:
                     call.failure = clients.failure_of(reply)
-                self._condemn(call, command, name_of, reason)
+                outcomes.condemn(call.outcome, command, caches, terms)
             else:
-                outcomes.judge(
-                    call.outcome,
-                    command,
-                    [name_of(key) for key in command.keys],
-                    reply,
-                    call.started_unix / 1e9,
-                    probes=self._settings.count_probes,
-                    expires=index in expiring,
-                    reason=reason,
-                    touches=self._follows_loads,
-                    sizes=sizes,
-                )
+                outcomes.judge(call.outcome, command, caches, reply, terms, expiring.get(index))
+
+    def _terms_of(self, call: Call) -> Terms:
+        max_sizes = 0
+        if self._measures_sizes:
+            max_sizes = sys.maxsize
+        elif call.span is not None and call.span.is_recording():
+            max_sizes = 2  # a span shows the size of a value that is the only one
+        return Terms(
+            call.started_unix / 1e9,
+            self._settings.count_probes,
+            self._follows_loads,
+            max_sizes,
+            self._reason_of(call) if call.label else None,
+        )
 
     def _tells_more_than_its_sweep(self, call: Call) -> bool:
         """Whether a part of a sweep, which counts for itself, is asked for its own outcome."""
@@ -463,22 +471,6 @@ class Observer:
         # Any other exception, of a response callback for example, says nothing about the replies.
         seen = call.replies
         return seen if seen is not None and any(reply is error for reply in seen) else None
-
-    def _condemn(
-        self,
-        call: Call,
-        command: Command,
-        name_of: Callable[[object], str | None],
-        reason: Callable[[], str] | None,
-    ) -> None:
-        outcomes.condemn(
-            call.outcome,
-            command,
-            [name_of(key) for key in command.keys],
-            call.started_unix / 1e9,
-            probes=self._settings.count_probes,
-            reason=reason,
-        )
 
     def _reason_of(self, call: Call) -> Callable[[], str] | None:
         """Gives the application's own reason for removals, as metrics may carry it."""

@@ -7,15 +7,22 @@ from typing import cast
 
 from otel_redis_cache.facts import Operands, Reply
 
-SET_OPTIONS_WITH_VALUE = frozenset({"EX", "PX", "EXAT", "PXAT", "IFEQ", "IFNE", "IFDEQ", "IFDNE"})
-TTL_OPTIONS = frozenset({"EX", "PX", "EXAT", "PXAT"})
+DEADLINES = {"EX": (1.0, False), "PX": (1e3, False), "EXAT": (1.0, True), "PXAT": (1e3, True)}
+"""Of each option: units in a second, and whether it is a moment of unix time."""
+
+SET_OPTIONS_WITH_VALUE = frozenset({*DEADLINES, "IFEQ", "IFNE", "IFDEQ", "IFDNE"})
+
+MAX_WORD = 32
+"""Characters of an option or a number; what is longer is neither."""
 
 
 def word(operand: object) -> str:
     """An operand as an upper-case word; empty where it cannot be an option."""
     if isinstance(operand, str):
-        return operand.upper() if len(operand) <= 32 else ""
-    if isinstance(operand, bytes | bytearray) and len(operand) <= 32:
+        return operand.upper() if len(operand) <= MAX_WORD else ""
+    if isinstance(operand, memoryview):
+        operand = operand[: MAX_WORD + 1].tobytes()
+    if isinstance(operand, bytes | bytearray) and len(operand) <= MAX_WORD:
         return operand.decode("latin-1").upper()
     return ""
 
@@ -23,12 +30,7 @@ def word(operand: object) -> str:
 def number(operand: object) -> float | None:
     """An operand as a number; None where it is none, or not a finite one."""
     try:
-        if isinstance(operand, int | float) or (
-            isinstance(operand, str | bytes) and len(operand) <= 32
-        ):
-            value = float(operand)
-        else:
-            return None
+        value = float(operand if isinstance(operand, int | float) else word(operand))
     except (ValueError, OverflowError):
         return None
     return value if abs(value) < 1e19 else None
@@ -55,6 +57,24 @@ def options(operands: Operands, start: int) -> dict[str, object]:
         found[name] = operands[position + 1] if takes else None
         position += 2 if takes else 1
     return found
+
+
+def seconds_left(operand: object, now: float, scale: float, *, absolute: bool) -> float | None:
+    """What is left of a time to live, zero or less where it is over; None where it is no number."""
+    value = number(operand)
+    return None if value is None else value / scale - (now if absolute else 0)
+
+
+def seconds_by_option(
+    operands: Operands, start: int, now: float, *, relative: bool = True
+) -> float | None:
+    """The same of ``EX``, ``PX``, ``EXAT`` or ``PXAT`` from a position on; None without one."""
+    for option, operand in options(operands, start).items():
+        if option in DEADLINES:
+            scale, absolute = DEADLINES[option]
+            if absolute or relative:
+                return seconds_left(operand, now, scale, absolute=absolute)
+    return None
 
 
 def key_bytes(key: object) -> object:

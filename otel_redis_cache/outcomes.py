@@ -8,8 +8,9 @@ count may be a bool. Where a reply cannot tell, nothing is counted.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import TypeVar
+from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from typing import NamedTuple, TypeVar
 
 from otel_redis_cache import conventions as names
 from otel_redis_cache.facts import (
@@ -23,11 +24,26 @@ from otel_redis_cache.facts import (
     Reply,
     Write,
 )
-from otel_redis_cache.operands import count_of, key_bytes
+from otel_redis_cache.operands import key_bytes
 from otel_redis_cache.sizes import measure_reads, measure_writes
 from otel_redis_cache.touches import note_lookups, note_removal, note_writes
 
 _K = TypeVar("_K")
+
+
+class Terms(NamedTuple):
+    """On which terms the commands of a call are judged."""
+
+    now: float
+    """Unix time in seconds when the call was made, to tell past deadlines."""
+    probes: bool = False
+    """Whether existence checks are lookups."""
+    follows: bool = False
+    """Whether to note misses, and what may end them."""
+    max_sizes: int = 0
+    """How many values to measure."""
+    reason: Callable[[], str] | None = None
+    """The application's own one for what is removed on purpose; asked for each request."""
 
 
 def judge(
@@ -35,13 +51,8 @@ def judge(
     command: Command,
     caches: Names,
     reply: Reply,
-    now: float,
-    *,
-    probes: bool,
-    expires: bool = False,
-    touches: bool = False,
-    sizes: bool = False,
-    reason: Callable[[], str] | None = None,
+    terms: Terms,
+    expiring: AbstractSet[object] | None = None,
 ) -> None:
     """Add what the reply of one command says.
 
@@ -50,79 +61,64 @@ def judge(
         command: what was sent.
         caches: the cache name of each of its keys.
         reply: what came back.
-        now: unix time in seconds when the command was sent, to tell past deadlines.
-        probes: whether existence checks are lookups.
-        expires: whether a later command of the same batch gave the key a time to live.
-        touches: whether to note misses, and what may end them.
-        sizes: whether to measure values.
-        reason: the application's own one for what is removed on purpose; asked for each request.
+        terms: on which the commands of a call are judged.
+        expiring: the keys that a later command of the same batch gave a time to live.
     """
     rule, operands = command
+    read, removal, write, lifetime = rule.read, rule.removal, rule.write, rule.lifetime
     outcome.caches.update(caches)
-    if rule.read is not None and (probes or not rule.read.probe):
-        _judge_lookups(outcome, rule.read, command, caches, reply, touches=touches, sizes=sizes)
-    if rule.removal is not None:
-        _judge_removal(
-            outcome, rule.removal, command, caches, reply, now, touches=touches, own_reason=reason
-        )
-    if rule.write is not None:
-        stored = rule.write.stored(operands, reply)
+    removing = removal.asked(operands, terms.now) if removal is not None else 0
+    found: Sequence[bool] = ()
+    if read is not None and (terms.probes or not read.probe):
+        found = _judge_lookups(outcome, read, operands, caches, reply)
+        # What takes or replaces the value in the same breath will not load it.
+        is_loaded = read.values and write is None and not removing
+        if terms.follows and is_loaded and (outcome.is_followed or False in found):
+            note_lookups(outcome, read, command, caches, found)
+    if removal is not None and removing:
+        _judge_removal(outcome, removal, removing, command, caches, reply, terms)
+        if terms.follows and outcome.is_followed and not removal.incidental:
+            note_removal(outcome, removal, command)
+    if write is not None:
+        # With a deadline that has passed nothing is there, although the reply says OK.
+        is_past = removal is not None and removing > 0 and removal.reason == names.EXPIRE
+        stored = write.stored(operands, reply)
         if stored is False:
-            _add_writes(outcome, rule.write, command, caches, names.REFUSED)
-        elif stored and not _stored_in_the_past(operands, rule.removal, now):
-            _add_writes(outcome, rule.write, command, caches, names.STORED, expires=expires)
-            if touches and outcome.is_followed:
-                note_writes(outcome, rule.write, command)
-            if sizes:
-                measure_writes(outcome, rule.write, command, caches)
-    if rule.lifetime is not None:
-        _judge_lifetime(outcome, rule.lifetime, command, caches, reply, now)
+            _add_writes(outcome, write, command, caches, names.REFUSED)
+        elif stored and not is_past:
+            _judge_stored(outcome, write, command, caches, terms, expiring)
+    if lifetime is not None:
+        _judge_lifetime(outcome, lifetime, operands, caches, reply, terms.now)
+    if read is not None and found and len(outcome.sizes) < terms.max_sizes:
+        measure_reads(outcome, read, caches, reply, terms.max_sizes)
 
 
-def condemn(
-    outcome: Outcome,
-    command: Command,
-    caches: Names,
-    now: float,
-    *,
-    probes: bool,
-    reason: Callable[[], str] | None = None,
-) -> None:
+def condemn(outcome: Outcome, command: Command, caches: Names, terms: Terms) -> None:
     """Add a command that was sent and failed: each of its lookups is an error."""
     rule, operands = command
+    read, removal, write = rule.read, rule.removal, rule.write
     outcome.caches.update(caches)
-    if rule.read is not None and (probes or not rule.read.probe):
-        _add_failed_lookups(outcome, rule.read, caches, rule.read.asked(operands))
-    removal = rule.removal
-    if removal is not None and not removal.incidental and removal.asked(operands, now) > 0:
+    if read is not None and (terms.probes or not read.probe):
+        _add_failed_lookups(outcome, read, caches, read.asked(operands))
+    if removal is not None and not removal.incidental and removal.asked(operands, terms.now) > 0:
         cache = _one_cache(removal, caches)
         if cache is not None:
-            _bump(outcome.removals, (cache, _reason(removal, reason), names.ERROR))
-    if rule.write is not None:
-        _add_writes(outcome, rule.write, command, caches, names.ERROR)
+            _bump(outcome.removals, (cache, _reason(removal, terms), names.ERROR))
+    if write is not None:
+        _add_writes(outcome, write, command, caches, names.ERROR)
 
 
 def _judge_lookups(
-    outcome: Outcome,
-    read: Read,
-    command: Command,
-    caches: Names,
-    reply: Reply,
-    *,
-    touches: bool,
-    sizes: bool,
-) -> None:
-    asked = read.asked(command.operands)
+    outcome: Outcome, read: Read, operands: Operands, caches: Names, reply: Reply
+) -> Sequence[bool]:
+    """What was found of what was asked for; nothing where the reply does not tell."""
+    asked = read.asked(operands)
     if not asked:
-        return
-    found = read.found(command.operands, reply)
+        return ()
+    found = read.found(operands, reply)
     if len(found) != asked:  # a response callback of the application made something else of it
         _add_failed_lookups(outcome, read, caches, asked)
-        return
-    if read.values and touches and (outcome.is_followed or False in found):
-        note_lookups(outcome, read, command, caches, found)
-    if read.values and sizes:
-        measure_reads(outcome, read, caches, reply)
+        return ()
     if read.each_key:
         if read.counted and len(set(caches)) > 1 and len(set(found)) > 1:
             # The reply says how many of the keys are there, not which.
@@ -131,12 +127,14 @@ def _judge_lookups(
             _add_lookup(outcome, cache, 1, hit=hit)
     elif caches:
         hits = sum(found)
-        _add_lookup(outcome, caches[0], hits, hit=True)
-        _add_lookup(outcome, caches[0], asked - hits, hit=False)
+        for hit, count in ((True, hits), (False, asked - hits)):
+            if count:
+                _add_lookup(outcome, caches[0], count, hit=hit)
+    return found
 
 
 def _add_lookup(outcome: Outcome, cache: str | None, count: int, *, hit: bool) -> None:
-    if cache is None or not count:
+    if cache is None:
         return
     outcome.total += count
     if hit:
@@ -154,18 +152,33 @@ def _add_failed_lookups(outcome: Outcome, read: Read, caches: Names, asked: int)
             _bump(outcome.lookups, (cache, names.ERROR), count)
 
 
+def _judge_stored(
+    outcome: Outcome,
+    write: Write,
+    command: Command,
+    caches: Names,
+    terms: Terms,
+    expiring: AbstractSet[object] | None,
+) -> None:
+    _add_writes(outcome, write, command, caches, names.STORED, expiring)
+    if terms.follows and outcome.is_followed:
+        note_writes(outcome, write, command)
+    if len(outcome.sizes) < terms.max_sizes:
+        measure_writes(outcome, write, command, caches, terms.max_sizes)
+
+
 def _judge_lifetime(
     outcome: Outcome,
     lifetime: Lifetime,
-    command: Command,
+    operands: Operands,
     caches: Names,
     reply: Reply,
     now: float,
 ) -> None:
-    seconds = lifetime.seconds(command.operands, now)
+    seconds = lifetime.seconds(operands, now)
     if seconds is None:
         return
-    given = lifetime.given(command.operands, reply)
+    given = lifetime.given(operands, reply)
     for cache in caches if lifetime.each_key else caches[:1]:
         if given and cache is not None:
             _bump(outcome.ttls, (cache, seconds), given)
@@ -174,24 +187,19 @@ def _judge_lifetime(
 def _judge_removal(
     outcome: Outcome,
     removal: Removal,
+    asked: int,
     command: Command,
     caches: Names,
     reply: Reply,
-    now: float,
-    *,
-    touches: bool,
-    own_reason: Callable[[], str] | None,
+    terms: Terms,
 ) -> None:
-    asked = removal.asked(command.operands, now)
-    if asked and touches and outcome.is_followed and not removal.incidental:
-        note_removal(outcome, removal, command)
     cache = _one_cache(removal, caches)
-    if not asked or cache is None:
+    if cache is None:
         return
     removed = removal.removed(command.operands, reply)
     if removal.incidental and not removed:
         return
-    reason = _reason(removal, own_reason)
+    reason = _reason(removal, terms)
     _bump(outcome.removals, (cache, reason, _effect(removal, asked, removed)))
     if not removal.tells:
         return
@@ -205,8 +213,9 @@ def _judge_removal(
         _bump(outcome.removed, (cache, reason), removed)
 
 
-def _reason(removal: Removal, own: Callable[[], str] | None) -> str:
+def _reason(removal: Removal, terms: Terms) -> str:
     """Why; what a write removes in passing has no reason but its own."""
+    own = terms.reason
     return removal.reason if own is None or removal.incidental else own()
 
 
@@ -228,54 +237,58 @@ def _one_cache(removal: Removal, caches: Names) -> str | None:
     return next(iter(distinct), None)
 
 
-def _stored_in_the_past(operands: Operands, removal: Removal | None, now: float) -> bool:
-    """A write whose deadline has passed already stores nothing, although the reply says OK."""
-    return (
-        removal is not None and removal.reason == names.EXPIRE and removal.asked(operands, now) > 0
-    )
-
-
 def _add_writes(
     outcome: Outcome,
     write: Write,
     command: Command,
     caches: Names,
     result: str,
-    *,
-    expires: bool = False,
+    expiring: AbstractSet[object] | None = None,
 ) -> None:
     ttl = write.ttl(command.operands)
-    if expires and ttl == names.TTL_NONE:
-        ttl = names.TTL_SET
-    if write.positions is not None:
-        by_position = dict(zip(command.rule.positions(command.operands), caches, strict=False))
-        caches = [by_position.get(i) for i in write.positions(command.operands)]
-    for cache in caches:
+    positions = command.rule.positions(command.operands)
+    cache_at = dict(zip(positions, caches, strict=False))
+    for position in write.positions(command.operands) if write.positions else cache_at:
+        cache = cache_at.get(position)
         if cache is not None:
-            _bump(outcome.writes, (cache, ttl, result))
+            given = (
+                ttl == names.TTL_NONE
+                and expiring
+                and (key_bytes(command.operands[position]) in expiring)
+            )
+            _bump(outcome.writes, (cache, names.TTL_SET if given else ttl, result))
 
 
 def _bump(counts: dict[_K, int], key: _K, count: int = 1) -> None:
     counts[key] = counts.get(key, 0) + count
 
 
-def expiring_writes(commands: Sequence[tuple[Command, Reply]]) -> frozenset[int]:
-    """Which writes of a batch, by index, a later EXPIRE of the same key gave a time to live."""
-    if not any(_expires_key(command) for command, _ in commands):
-        return frozenset()
-    waiting: dict[object, list[int]] = {}
-    found: set[int] = set()
+Expiring = Mapping[int, AbstractSet[object]]
+"""By the index of a command in its batch, which of the keys that it wrote."""
+
+
+def expiring_writes(commands: Sequence[tuple[Command, Reply]], now: float) -> Expiring:
+    """The keys that a batch writes and then gives a time to live, by an EXPIRE that took."""
+    found: dict[int, set[object]] = {}
+    if not any(_expiry_of(command) for command, _ in commands):
+        return found
+    written: dict[object, list[int]] = {}
     for index, (command, reply) in enumerate(commands):
-        if _expires_key(command):
-            if not isinstance(reply, BaseException) and count_of(reply):
-                for key in command.keys:
-                    found.update(waiting.pop(key_bytes(key), ()))
+        expiry = _expiry_of(command)
+        if expiry is not None:
+            if not isinstance(reply, BaseException) and expiry.given(command.operands, reply):
+                is_past = expiry.seconds(command.operands, now) is None
+                for key in map(key_bytes, command.keys):
+                    for writer in written.pop(key, ()):
+                        if not is_past:
+                            found.setdefault(writer, set()).add(key)
         elif command.rule.write is not None:
             for key in command.at(command.rule.write.positions or command.rule.positions):
-                waiting.setdefault(key_bytes(key), []).append(index)
-    return frozenset(found)
+                written.setdefault(key_bytes(key), []).append(index)
+    return found
 
 
-def _expires_key(command: Command) -> bool:
+def _expiry_of(command: Command) -> Lifetime | None:
+    """What gives a key that is there a time to live."""
     lifetime = command.rule.lifetime
-    return lifetime is not None and lifetime.expires_key
+    return lifetime if lifetime is not None and lifetime.expires_key else None

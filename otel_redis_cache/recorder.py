@@ -107,12 +107,11 @@ class Recorder:
     ) -> None:
         """Record times to live, sizes, and how long it took to load what had been missed."""
         for (cache, seconds), entries in outcome.ttls.items():
-            for _ in range(entries):
-                self._record_of_cache(names.CACHE_TTLS, seconds, target, cache)
+            self._record_of_cache(names.CACHE_TTLS, seconds, entries, target, cache)
         for cache, direction, size in outcome.sizes:
-            self._record_of_cache(names.CACHE_ITEM_SIZES, size, target, cache, direction)
+            self._record_of_cache(names.CACHE_ITEM_SIZES, size, 1, target, cache, direction)
         for cache, seconds in loads:
-            self._record_of_cache(names.CACHE_LOAD_DURATION, seconds, target, cache)
+            self._record_of_cache(names.CACHE_LOAD_DURATION, seconds, 1, target, cache)
 
     def record_invalidation(
         self, system: str, cache: str, reason: str, effect: str, elapsed: int
@@ -169,12 +168,14 @@ class Recorder:
             logger.warning(message, *about)
 
     def _record_of_cache(
-        self, metric: names.Metric, value: float, target: Target, cache: str, *more: str
+        self, metric: names.Metric, value: float, times: int, target: Target, cache: str, *more: str
     ) -> None:
         histogram = self._histograms.get(metric.name)
         if histogram is not None:
             key = (target.system, cache, *more)
-            histogram.record(value, self._series(metric.name, key, _of_cache, _of_any_cache))
+            attributes = self._series(metric.name, key, _of_cache, _of_any_cache)
+            for _ in range(times):
+                histogram.record(value, attributes)
 
     def _series(
         self,

@@ -16,9 +16,10 @@ from otel_redis_cache.operands import (
     fields_set,
     number,
     one,
-    options,
     script_found,
     script_keys,
+    seconds_by_option,
+    seconds_left,
     set_accepted,
     two,
     word,
@@ -57,12 +58,13 @@ def _distinct_hdel_fields(operands: Operands, _: float) -> int:
 
 def _past(scale: float, *, absolute: bool) -> Callable[[object, float], bool]:
     def past(deadline: object, now: float) -> bool:
-        value = number(deadline)
-        if value is None:
-            return False
-        return value / scale <= now if absolute else value <= 0
+        return _is_over(seconds_left(deadline, now, scale, absolute=absolute))
 
     return past
+
+
+def _is_over(seconds: float | None) -> bool:
+    return seconds is not None and seconds <= 0
 
 
 def expiry(scale: float, *, absolute: bool) -> Removal:
@@ -97,24 +99,20 @@ def past_deadline(
     *,
     meaning: str,
     tells: bool = True,
+    relative: bool = False,
 ) -> Removal:
-    """``EXAT`` or ``PXAT`` with a time that has passed removes what it names."""
+    """``EXAT`` or ``PXAT`` with a time that has passed removes what it names.
+
+    With ``relative``, so does ``EX 0``, which other commands refuse.
+    """
 
     def asked_now(operands: Operands, now: float) -> int:
         if len(operands) < 3:
             return 0
-        return asked(operands) if _deadline_passed(operands, start(operands), now) else 0
+        seconds = seconds_by_option(operands, start(operands), now, relative=relative)
+        return asked(operands) if _is_over(seconds) else 0
 
     return Removal(asked_now, removed, names.EXPIRE, tells=tells, meaning=meaning)
-
-
-def _deadline_passed(operands: Operands, start: int, now: float) -> bool:
-    given = options(operands, start)
-    return any(
-        _past(scale, absolute=True)(given[option], now)
-        for option, scale in (("EXAT", 1.0), ("PXAT", 1000.0))
-        if option in given
-    )
 
 
 def _accepted(operands: Operands, reply: Reply) -> int:
@@ -207,7 +205,8 @@ HGETEX_PAST = past_deadline(
     one,
     lambda operands: distinct(fields(operands)),
     _replied_values,
-    meaning="with a past time: distinct fields; nil is none",
+    relative=True,
+    meaning="with zero or past time: distinct fields; nil is none",
 )._replace(fields=fields)
 SET_PAST = past_deadline(
     two, one, _accepted, tells=False, meaning="with a past time: effect unknown"
@@ -216,7 +215,12 @@ MSETEX_PAST = past_deadline(
     after_pairs, one, _truthy, tells=False, meaning="with a past time: effect unknown"
 )._replace(each_key=True)
 HSETEX_PAST = past_deadline(
-    one, one, _truthy, tells=False, meaning="with a past time: effect unknown"
+    one,
+    one,
+    _truthy,
+    tells=False,
+    relative=True,
+    meaning="with zero or past time: effect unknown",
 )._replace(fields=fields_set)
 RESTORE_PAST = Removal(
     _restore_deadline,

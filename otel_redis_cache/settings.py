@@ -126,8 +126,8 @@ def _rules(value: object) -> Rules:
     for name, pattern in found:
         if not name or not pattern or len(name) > 64 or len(pattern) > 256:
             raise ValueError
-        if name in RESERVED_CACHES:
-            raise ValueError
+        if name in RESERVED_CACHES or not name.isprintable() or not name.strip():
+            raise ValueError  # an exporter would refuse a lone surrogate
     return tuple(found)
 
 
@@ -153,10 +153,11 @@ def _scripts(value: object) -> tuple[tuple[str, str], ...]:
         found = [(_text(name), _text(does)) for name, does in given]
     else:
         found = [(name, does) for name, _, does in (t.rpartition("=") for t in _list(value))]
-    for name, does in found:
-        if not name.strip() or does.strip() not in SCRIPT_EFFECTS:
-            raise ValueError
-    return tuple((name.strip(), does.strip()) for name, does in found)
+    # Servers know digests and functions in any case.
+    cleaned = [(name.strip().lower(), does.strip().lower()) for name, does in found]
+    if not all(name and does in SCRIPT_EFFECTS for name, does in cleaned):
+        raise ValueError
+    return tuple(cleaned)
 
 
 def _setting(default: object, parse: Callable[[object], object], allowed: str, meaning: str) -> Any:
@@ -176,7 +177,7 @@ class Settings:
         (),
         _rules,
         "rules name=pattern, comma-separated, or a mapping; a name of 1 to 64 and a pattern of "
-        "1 to 256 characters; pattern=- for keys that are no cache; not the names "
+        "1 to 256 printable characters; pattern=- for keys that are no cache; not the names "
         f"{', '.join(RESERVED_CACHES)}",
         "Which keys belong to which named cache, first match wins. In a pattern `*` stands for "
         "any text, `?` for one character and `{id}` for the rest of a part between delimiters.",

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from otel_redis_cache import conventions as names
 from otel_redis_cache.facts import Operands, Reply, Write
 from otel_redis_cache.operands import (
-    TTL_OPTIONS,
+    DEADLINES,
     after_pairs,
     count_of,
     destination_after,
@@ -57,6 +57,11 @@ def _whole_document(operands: Operands) -> Sequence[int]:
     return (2,) if len(operands) > 1 and word(operands[1]) in {"$", "."} else ()
 
 
+def _second_here(operands: Operands) -> Sequence[int]:
+    """The second key, unless it is one of another database."""
+    return () if any(word(operand) == "DB" for operand in operands[2:]) else (1,)
+
+
 def _bits_written(operands: Operands) -> Sequence[int]:
     """The key, if a subcommand of BITFIELD writes."""
     return (0,) if any(word(operand) in {"SET", "INCRBY"} for operand in operands[1:]) else ()
@@ -89,7 +94,7 @@ def ttl_option(
         given = options(operands, start(operands))
         if "KEEPTTL" in given:
             return names.TTL_KEPT
-        return names.TTL_SET if given.keys() & TTL_OPTIONS else otherwise
+        return names.TTL_SET if given.keys() & DEADLINES.keys() else otherwise
 
     return ttl
 
@@ -165,7 +170,10 @@ MOVED_TO_SECOND = Write(
     _kept_ttl, _if_moved, _second, meaning="the second key: kept, where something was moved"
 )
 COPIED_TO_SECOND = Write(
-    _kept_ttl, _stored_if_true, _second, meaning="the second key: kept; refused at 0"
+    _kept_ttl,
+    _stored_if_true,
+    _second_here,
+    meaning="the second key, but for one of another database: kept; refused at 0",
 )
 STORED_TO_FIRST = Write(
     _no_ttl,

@@ -1,1 +1,1 @@
-pytest_plugins = ["tests.real.fixtures", "tests.recording"]
+pytest_plugins = ["tests.real.fixtures", "tests.real.packaged_servers", "tests.recording"]

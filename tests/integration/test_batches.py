@@ -325,3 +325,20 @@ def test_a_failed_command_is_on_the_duration_whatever_else_is_off(
     assert recording.counts("db.client.operation.duration") == {
         ("PIPELINE", "WRONGTYPE", "WRONGTYPE"): 1
     }
+
+
+def test_an_expire_of_a_batch_is_about_its_own_key(
+    valkey_server: RedisServer, recording: Recording
+) -> None:
+    recording.instrument()
+    with redis.Redis(host=valkey_server.host, port=valkey_server.port) as client:
+        batch = client.pipeline(transaction=False)
+        batch.mset({"user:1": "x", "cart:1": "y"}).expire("user:1", 60).execute()
+        client.pipeline().set("page:1", "x").expire("page:1", 0).execute()
+
+        assert (client.ttl("cart:1"), client.exists("page:1")) == (-1, 0)
+    assert recording.counts("cache.writes") == {
+        ("user", "set", "stored"): 1,
+        ("cart", "none", "stored"): 1,
+        ("page", "none", "stored"): 1,
+    }

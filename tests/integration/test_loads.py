@@ -99,6 +99,12 @@ NO_LOADS: dict[str, Any] = {
     "a database that was flushed": lambda c: (c.get("user:1"), c.flushdb(), c.set("user:1", "x")),
     "one batch": lambda c: c.pipeline().get("user:1").set("user:1", "x").execute(),
     "GETSET": lambda c: c.set("user:1", "x", get=True),
+    "a copy into another database": lambda c: (
+        c.set("user:2", "x"),
+        c.get("user:1"),
+        c.copy("user:2", "user:1", destination_db=1),
+        c.delete("user:2"),
+    ),
     "a write that was refused": lambda c: (c.get("user:1"), c.set("user:1", "x", xx=True)),
 }
 
@@ -178,6 +184,38 @@ async def test_tasks_that_miss_what_is_being_loaded_are_one_stampede_for_each_ke
     assert recording.lookups() == {("user", "miss"): 12}
     assert recording.counts("cache.stampedes") == {"user": 3}
     assert loads(recording)["user"][0] == 3
+
+
+def test_one_caller_that_looks_again_behind_a_lock_is_no_stampede(
+    client: Any, recording: Recording
+) -> None:
+    recording.instrument()
+    for key in ("user:1", "user:2"):
+        client.get(key)
+        with client.lock(f"lock:{key}"):
+            client.get(key)
+            client.set(key, "x", get=True)
+
+    assert recording.lookups()["user", "miss"] == 6
+    assert recording.counts("cache.stampedes") == {}
+    assert loads(recording)["user"][0] == 2
+    assert all("cache.stampede" not in attributes_of(span) for span in recording.spans())
+
+
+def test_a_write_that_returns_the_old_value_meets_no_miss_of_others(
+    client: Any, recording: Recording
+) -> None:
+    recording.instrument()
+    client.get("user:1")
+    client.get("user:2")
+    thread = threading.Thread(
+        target=lambda: (client.set("user:1", "x", get=True), client.getdel("user:2"))
+    )
+    thread.start()
+    thread.join()
+
+    assert recording.counts("cache.stampedes") == {}
+    assert loads(recording)["user"][0] == 1
 
 
 def test_without_the_group_nothing_is_followed(client: Any, recording: Recording) -> None:

@@ -55,6 +55,11 @@ READS: dict[str, tuple[Any, dict[tuple[str, str], int]]] = {
     "EVAL_RO": (lambda c: c.eval_ro(READ, 1, "user:1"), HIT),
     "EVALSHA": (lambda c: c.evalsha(c.script_load(READ), 1, "user:1"), HIT),
     "a registered script": (lambda c: c.register_script(READ)(keys=["user:2"]), MISS),
+    "EVALSHA in capitals": (
+        lambda c: c.execute_command("EVALSHA", c.script_load(READ).upper(), 1, "user:1"),
+        HIT,
+    ),
+    "FCALL in capitals": (lambda c: c.fcall("FETCH", 1, "user:1"), HIT),
     "FCALL": (lambda c: c.fcall("fetch", 1, "user:1"), HIT),
     "FCALL_RO": (lambda c: c.fcall_ro("fetch", 1, "user:2"), MISS),
     "several keys": (

@@ -127,14 +127,18 @@ def test_a_get_enters_few_functions_of_ours(client: Any, recording: Recording) -
     hit = entered(calls_during(lambda: client.get("user:1")), "otel_redis_cache.")
     miss = entered(calls_during(lambda: client.get("user:2")), "otel_redis_cache.")
 
+    beside_a_miss = entered(calls_during(lambda: client.get("user:1")), "otel_redis_cache.")
+
     assert hit <= HIT_BUDGET
     assert miss <= MISS_BUDGET
+    assert beside_a_miss <= HIT_BUDGET_BESIDE_A_MISS
 
 
 # 7 so that an interrupt, at any line, leaves no call open; 3 for the item's size; 2 ask for a label
-# and a sweep; 1 to note that a server answers.
-HIT_BUDGET = 82
-MISS_BUDGET = 107  # remembered, with its key, until it is written back
+# and a sweep; 1 to note that a server answers; 1 for the terms.
+HIT_BUDGET = 83
+MISS_BUDGET = 114  # remembered, with its key, until it is written back
+HIT_BUDGET_BESIDE_A_MISS = 102  # of another key, which is so nearly always
 
 
 def test_without_an_observer_a_call_enters_few_functions_of_ours(

@@ -15,7 +15,7 @@ from otel_redis_cache import command_table
 from otel_redis_cache.commands import Commands
 from otel_redis_cache.facts import Command, Outcome, Rule
 from otel_redis_cache.operands import set_accepted
-from otel_redis_cache.outcomes import condemn, expiring_writes, judge
+from otel_redis_cache.outcomes import Terms, condemn, expiring_writes, judge
 from tests.integration import cases
 from tests.integration.case import Case
 from tests.unit.command_names import FAMILIES
@@ -29,6 +29,7 @@ for _case in (case for family in cases.CASES.values() for case in family):
     CASES.setdefault(_case.command.rule.name, []).append(_case)
 
 NOW = 1_700_000_000.0
+TERMS = Terms(NOW, probes=True, follows=True, max_sizes=100)
 
 
 def names(text: str) -> set[str]:
@@ -216,10 +217,10 @@ def test_any_operands_and_any_reply_are_judged_and_lookups_add_up(
         assert asked == len(caches)
 
     def judged(outcome: Outcome) -> None:
-        judge(outcome, command, caches, reply, NOW, probes=True)
+        judge(outcome, command, caches, reply, TERMS)
 
     def condemned(outcome: Outcome) -> None:
-        condemn(outcome, command, caches, NOW, probes=True)
+        condemn(outcome, command, caches, TERMS)
 
     ways: tuple[Callable[[Outcome], None], ...] = (judged, condemned)
     for way in ways:
@@ -227,4 +228,4 @@ def test_any_operands_and_any_reply_are_judged_and_lookups_add_up(
         way(outcome)
         assert sum(outcome.lookups.values()) == outcome.total == asked
         assert all(count >= 0 for count in outcome.removed.values())
-    expiring_writes([(command, reply), (command, reply)])
+    expiring_writes([(command, reply), (command, reply)], NOW)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import asyncio
+import itertools
 import threading
 import tracemalloc
 from typing import Any
@@ -7,7 +9,7 @@ from typing import Any
 import pytest
 
 from otel_redis_cache.facts import Target, Touch
-from otel_redis_cache.loads import MAX_OPEN, Followed, OpenMisses, Times
+from otel_redis_cache.loads import MAX_OPEN, Caller, Followed, OpenMisses, Times, current_caller
 
 HERE = Target("redis", "localhost")
 ELSEWHERE = Target("redis", "elsewhere")
@@ -19,13 +21,21 @@ class Story:
     def __init__(self, window: float = 30.0) -> None:
         self.misses = OpenMisses()
         self.window = window
+        self.numbers = itertools.count(1_000)
 
     def call(
-        self, at: float, *touches: Touch, took: float = 0.001, target: Target = HERE
+        self,
+        at: float,
+        *touches: Touch,
+        took: float = 0.001,
+        target: Target = HERE,
+        by: int | None = None,
     ) -> Followed:
+        """``by`` one caller; each call is one of its own unless this is said."""
         ended = at + took
         times = Times(*(int(second * 1e9) for second in (at, ended, ended - self.window)))
-        return self.misses.follow(target, touches, times)
+        number = next(self.numbers) if by is None else by
+        return self.misses.follow(target, touches, times, lambda: Caller(number))
 
 
 def miss(key: object, field: object = None, cache: str = "user") -> Touch:
@@ -129,6 +139,28 @@ def test_a_second_miss_is_a_stampede_and_a_third_joins_it() -> None:
 
     assert [call.joined for call in (first, second, third)] == [False, True, True]
     assert [call.stampedes for call in (first, second, third)] == [[], ["user"], []]
+
+
+def test_a_caller_that_asks_again_behind_a_lock_is_no_stampede() -> None:
+    story = Story()
+    story.call(1.0, miss("user:1"), by=1)
+    again = story.call(1.1, miss("user:1"), by=1)
+    other = story.call(1.2, miss("user:1"), by=2)
+
+    assert (again.joined, again.stampedes) == (False, [])
+    assert (other.joined, other.stampedes) == (True, ["user"])
+    assert rounded(story.call(2.001, write("user:1"), took=0, by=1)) == [("user", 1.0)]
+
+
+async def test_a_caller_is_a_task_or_else_a_thread() -> None:
+    async def who() -> Caller:
+        return current_caller()
+
+    first, second = await asyncio.gather(who(), who())
+    assert len({current_caller(), first, second}) == 3
+    assert current_caller() == current_caller()
+    assert await asyncio.to_thread(current_caller) == await asyncio.to_thread(current_caller)
+    assert (await asyncio.to_thread(current_caller)).task is None
 
 
 def test_after_a_write_back_a_new_miss_may_be_met_again() -> None:
@@ -244,7 +276,13 @@ def test_no_key_is_kept() -> None:
     (found,) = parts.values()
 
     assert "alice" not in repr(story.misses._by_key)
-    assert {type(getattr(found, name)) for name in found.__slots__} == {Target, str, int, bool}
+    assert {type(getattr(found, name)) for name in found.__slots__} == {
+        Target,
+        str,
+        int,
+        bool,
+        Caller,
+    }
 
 
 def test_each_load_and_each_stampede_is_seen_once_by_many_threads() -> None:
