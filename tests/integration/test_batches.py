@@ -332,9 +332,13 @@ def test_an_expire_of_a_batch_is_about_its_own_key(
 ) -> None:
     recording.instrument()
     with redis.Redis(host=valkey_server.host, port=valkey_server.port) as client:
-        batch = client.pipeline(transaction=False)
-        batch.mset({"user:1": "x", "cart:1": "y"}).expire("user:1", 60).execute()
-        client.pipeline().set("page:1", "x").expire("page:1", 0).execute()
+        batch, transaction = client.pipeline(transaction=False), client.pipeline()
+        batch.mset({"user:1": "x", "cart:1": "y"})
+        batch.expire("user:1", 60)
+        batch.execute()
+        transaction.set("page:1", "x")
+        transaction.expire("page:1", 0)
+        transaction.execute()
 
         assert (client.ttl("cart:1"), client.exists("page:1")) == (-1, 0)
     assert recording.counts("cache.writes") == {
