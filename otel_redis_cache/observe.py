@@ -79,6 +79,7 @@ class Call:
         "followed",
         "instance",
         "is_batch",
+        "is_recorded",
         "kwargs",
         "label",
         "metric_operation",
@@ -124,6 +125,8 @@ class Call:
         self.operation = self.metric_operation = names.OTHER_OPERATION
         self.target = UNKNOWN_TARGET
         self.span: Span | None = None
+        self.is_recorded = False
+        """Whether the span began as one that is recording."""
         self.context_before: Context | None = None
         self.blocks = False
         """Whether the server makes this call wait for data; inside a transaction nothing waits."""
@@ -356,7 +359,8 @@ class Observer:
         call.started = call.started or time.perf_counter_ns()
         call.context_before = context_api.get_current()
         context_api.attach(set_span_in_context(call.span))
-        if self._request_hook is not None and call.span.is_recording():
+        call.is_recorded = call.span.is_recording()
+        if self._request_hook is not None and call.is_recorded:
             self._ask_request_hook(self._request_hook, call, call.span)
 
     @harmless("request_hook")
@@ -438,7 +442,7 @@ class Observer:
         max_sizes = 0
         if self._measures_sizes:
             max_sizes = sys.maxsize
-        elif call.span is not None and call.span.is_recording():
+        elif call.is_recorded:
             max_sizes = 2  # a span shows the size of a value that is the only one
         return Terms(
             call.started_unix / 1e9,
@@ -458,9 +462,7 @@ class Observer:
 
     def _shows_outcome(self, call: Call) -> bool:
         # Whether a batch failed is known from its replies alone.
-        return (
-            call.is_batch or call.deferred or (call.span is not None and call.span.is_recording())
-        )
+        return call.is_batch or call.deferred or call.is_recorded
 
     def _replies(self, call: Call, error: BaseException | None) -> Sequence[Any] | None:
         """One reply for each command; None where the client has none to show."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tracemalloc
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -88,15 +89,16 @@ def test_an_application_that_runs_on_grows_by_nothing(client: Any, recording: Re
 
 def fill_by_rules(client: Any) -> None:
     """Every instrument about caches has a series of each of them."""
-    for i in range(FILLED):
-        key = f"cache-{i}:1"
-        client.pipeline(transaction=False).get(key).get(key).execute()
-        client.get(key)
-        client.set(key, "x", ex=60)
-        client.get(key)
-        with invalidation(reason="refill"):
-            client.delete(key)
-        invalidate(client, key, reason="sweep")
+    with ThreadPoolExecutor(1) as other_caller:
+        for i in range(FILLED):
+            key = f"cache-{i}:1"
+            client.pipeline(transaction=False).get(key).get(key).execute()
+            other_caller.submit(client.get, key).result()
+            client.set(key, "x", ex=60)
+            client.get(key)
+            with invalidation(reason="refill"):
+                client.delete(key)
+            invalidate(client, key, reason="sweep")
 
 
 def test_every_instrument_filled_to_its_bound_has_exact_totals(
