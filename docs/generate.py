@@ -196,7 +196,9 @@ def frameworks() -> str:
         "Keys of frameworks",
         "What a key is called without any rule. `<...>` stands for what is never in a name: "
         "identifiers, hashes, arguments. Where a key has nothing else, it is in `_default`; a rule "
-        "(`caches`) goes before all of this. Tests hold each of these with the real library.",
+        "(`caches`) goes before all of this. An application's own key that begins like one of these, "
+        "`throttle_settings:5` or `_lockers:1`, is taken for it. Tests hold each of these with the real "
+        "library.",
         "\n".join(_table(("Library", "Key", "Cache"), rows)),
     )
 

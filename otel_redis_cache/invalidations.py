@@ -279,8 +279,8 @@ def _bytes(client: Any, pattern: object, everything: bool) -> bytes:  # noqa: FB
         return pattern
     if not everything:
         raise ValueError(
-            f"the pattern {pattern.decode()[:8]!r} matches every key of the database: "
-            "name what to remove, or say everything=True"
+            f"the pattern {pattern.decode()[:8]!r} says nothing about a key: "
+            "name what to remove, or say everything=True for every key of the database"
         )
     return b"*"
 

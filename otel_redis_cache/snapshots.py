@@ -49,8 +49,8 @@ class Writes(TypedDict):
 class Effects(TypedDict):
     """Commands that ask for removal, as `cache.invalidation.requests`."""
 
-    removed: Annotated[int, "all that was named is gone"]
-    partial: Annotated[int, "some of it was there"]
+    removed: Annotated[int, "all that was named was there; of `invalidate()`, something was"]
+    partial: Annotated[int, "some of it was there; of `invalidate()`, it failed on its way"]
     none: Annotated[int, "nothing of it was there"]
     unknown: Annotated[int, "the reply does not tell"]
     error: Annotated[int, "the command failed"]
@@ -138,7 +138,7 @@ def snapshot() -> Snapshot:
 
     JSON-able as it is, and the same fields at any time. The numbers are those that the exported
     counters have, of ``instrument()`` and of clients that are instrumented on their own, and stay
-    after ``uninstrument()``; in a forked child they start at zero. Takes no time worth mentioning,
+    after ``uninstrument()`` for as long as the meter provider lives; in a forked child they start at zero. Takes no time worth mentioning,
     does no I/O and never raises. Every field: ``docs/snapshot.md``.
     """
     try:
