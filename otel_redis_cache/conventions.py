@@ -331,8 +331,8 @@ SPAN_ATTRIBUTES = {
     "UTF-8 length of other text up to 64 KiB; absent for parsed objects.",
     CACHE_TTL: "A write that gives a time to live, an EXPIRE that took: seconds. Absent where a call "
     "gives several different ones.",
-    CACHE_STAMPEDE: "`true` for a miss that meets one that another caller, a thread or a task, has not "
-    "written back yet.",
+    CACHE_STAMPEDE: "`true` for a miss that meets one that another caller (a thread, a task, a trace) "
+    "has not written back yet.",
     INVALIDATION_REMOVED: "A call that removes, and tells; 0 where it found nothing.",
     INVALIDATION_REASON: "A call that removes, and tells; of a batch the first. The application's "
     "own inside `with invalidation(reason=...)`: 10 of them, then `_other`.",

@@ -42,6 +42,8 @@ class Read(NamedTuple):
     """The entries are values as a whole, that an application may load and write back."""
     sized: bool = False
     """The reply holds them as they were written, so that their size can be told."""
+    listed: bool = False
+    """The reply is a list of them; otherwise it is the only one."""
     fields: Fields | None = None
     """The entries asked for, where they are fields of a hash."""
     meaning: str = ""

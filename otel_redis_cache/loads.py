@@ -21,7 +21,7 @@ from otel_redis_cache.forks import renew_after_fork
 from otel_redis_cache.operands import key_bytes
 
 MAX_OPEN = 4_096
-"""Misses that are remembered; the oldest are forgotten first."""
+"""Misses that are remembered; the oldest keys are forgotten first, with all of their fields."""
 
 Part = int | None
 """The hash of a field; None for the key as a whole."""
@@ -32,19 +32,22 @@ SLICE = 256
 
 
 class Caller(NamedTuple):
-    """Who asks: a thread, and in it an asyncio task. What it asks for again is no stampede."""
+    """Who asks. What the same caller asks for again is no stampede."""
 
     thread: int
     task: weakref.ref[Any] | None = None
+    """The asyncio task, where one runs in this thread."""
+    trace: int = 0
+    """The trace around the call: requests that share one worker thread have one each."""
 
 
-def current_caller() -> Caller:
-    """The thread and the task that this runs in."""
+def current_caller(trace: int) -> Caller:
+    """The thread and the task that this runs in, inside of this trace; 0 is none."""
     task = None
     if (asyncio := sys.modules.get("asyncio")) is not None:
         with suppress(RuntimeError):  # no loop runs in this thread
             task = asyncio.current_task()
-    return Caller(threading.get_ident(), None if task is None else weakref.ref(task))
+    return Caller(threading.get_ident(), None if task is None else weakref.ref(task), trace)
 
 
 class Times(NamedTuple):
@@ -120,9 +123,16 @@ class OpenMisses:
         target: Target,
         touches: Sequence[Touch],
         times: Times,
-        caller: Callable[[], Caller] = current_caller,
+        caller: Callable[[], Caller],
     ) -> Followed:
-        """Follow what one call found, wrote and removed, in this order."""
+        """Follow what one call found, wrote and removed, in this order.
+
+        Args:
+            target: where the keys are.
+            touches: what the call did.
+            times: when.
+            caller: who made it; only asked where that matters.
+        """
         followed = Followed()
         hashed = [(hash((target, key_bytes(touch[1]))), touch) for touch in touches]
         if all(self._passes(key_hash, touch) for key_hash, touch in hashed):
@@ -131,7 +141,10 @@ class OpenMisses:
         for start in range(0, len(hashed), SLICE):
             with self._lock:
                 self._forget_oldest(times)
-                for key_hash, touch in hashed[start : start + SLICE]:
+                these = hashed[start : start + SLICE]
+                for key_hash in {key_hash for key_hash, _ in these}:
+                    self._forget_expired(key_hash, times)
+                for key_hash, touch in these:
                     self._follow(key_hash, touch, target, times, who, followed)
         followed.loads = [
             (miss.cache, (times.ended - miss.opened) / 1e9) for miss in followed.loaded.values()
@@ -154,7 +167,6 @@ class OpenMisses:
     ) -> None:
         kind, key, field, cache = touch
         part = None if field is None else hash(key_bytes(field))
-        self._forget_expired(key_hash, times)
         if kind == names.MISS:
             miss = Miss(target, cache or "", times.ended, caller)
             self._miss(key_hash, part, miss, followed)

@@ -111,6 +111,7 @@ EACH_KEY = Read(
     each_key=True,
     values=True,
     sized=True,
+    listed=True,
     meaning="each key; nil is a miss",
 )
 ONE_FIELD = ONE_VALUE._replace(fields=second)
@@ -119,6 +120,7 @@ EACH_FIELD = Read(
     _each_not_nil,
     values=True,
     sized=True,
+    listed=True,
     fields=all_but_first,
     meaning="each field; nil is a miss",
 )
@@ -127,6 +129,7 @@ NAMED_FIELDS = Read(
     _each_not_nil,
     values=True,
     sized=True,
+    listed=True,
     fields=fields,
     meaning="each field; nil is a miss",
 )

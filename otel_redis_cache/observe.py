@@ -28,7 +28,7 @@ from otel_redis_cache.descriptions import Descriptions, failed_attributes
 from otel_redis_cache.facts import UNKNOWN_TARGET, Command, Contact, Failure, Outcome
 from otel_redis_cache.guard import harmless
 from otel_redis_cache.latencies import Latencies
-from otel_redis_cache.loads import Followed, Times
+from otel_redis_cache.loads import Caller, Followed, Times, current_caller
 from otel_redis_cache.operands import word
 from otel_redis_cache.outcomes import Expiring, Terms
 from otel_redis_cache.reasons import Label
@@ -507,7 +507,10 @@ class Observer:
         ended = call.started + call.elapsed
         oldest = ended - int(self._settings.load_window * 1e9)
         call.followed = self.recorder.tallies.follow(
-            call.target, call.outcome, Times(call.started, ended, oldest)
+            call.target,
+            call.outcome,
+            Times(call.started, ended, oldest),
+            partial(caller_of, call),
         )
 
     @harmless("start")
@@ -574,6 +577,12 @@ class Observer:
         span, call.span = call.span, None
         if span is not None:
             self.recorder.end(span, call.elapsed)
+
+
+def caller_of(call: Call) -> Caller:
+    """Who made a call, by the trace that it was made in too."""
+    around = get_current_span(call.context_before).get_span_context()
+    return current_caller(around.trace_id if around.is_valid else 0)
 
 
 def see_replies(replies: object) -> None:

@@ -21,7 +21,7 @@ def word(operand: object) -> str:
     if isinstance(operand, str):
         return operand.upper() if len(operand) <= MAX_WORD else ""
     if isinstance(operand, memoryview):
-        operand = operand[: MAX_WORD + 1].tobytes()
+        operand = operand.tobytes() if operand.nbytes <= MAX_WORD else b""
     if isinstance(operand, bytes | bytearray) and len(operand) <= MAX_WORD:
         return operand.decode("latin-1").upper()
     return ""
@@ -68,12 +68,16 @@ def seconds_left(operand: object, now: float, scale: float, *, absolute: bool) -
 def seconds_by_option(
     operands: Operands, start: int, now: float, *, relative: bool = True
 ) -> float | None:
-    """The same of ``EX``, ``PX``, ``EXAT`` or ``PXAT`` from a position on; None without one."""
+    """The same of ``EX``, ``PX``, ``EXAT`` or ``PXAT`` from a position on.
+
+    None without one, and for a relative time below zero, which servers refuse.
+    """
     for option, operand in options(operands, start).items():
         if option in DEADLINES:
             scale, absolute = DEADLINES[option]
             if absolute or relative:
-                return seconds_left(operand, now, scale, absolute=absolute)
+                seconds = seconds_left(operand, now, scale, absolute=absolute)
+                return seconds if absolute or seconds is None or seconds >= 0 else None
     return None
 
 

@@ -84,7 +84,7 @@ def judge(
         is_past = removal is not None and removing > 0 and removal.reason == names.EXPIRE
         stored = write.stored(operands, reply)
         if stored is False:
-            _add_writes(outcome, write, command, caches, names.REFUSED)
+            _judge_refused(outcome, write, command, caches, terms, read if True in found else None)
         elif stored and not is_past:
             _judge_stored(outcome, write, command, caches, terms, expiring)
     if lifetime is not None:
@@ -150,6 +150,20 @@ def _add_failed_lookups(outcome: Outcome, read: Read, caches: Names, asked: int)
         if cache is not None and count:
             outcome.total += count
             _bump(outcome.lookups, (cache, names.ERROR), count)
+
+
+def _judge_refused(
+    outcome: Outcome,
+    write: Write,
+    command: Command,
+    caches: Names,
+    terms: Terms,
+    finding: Read | None,
+) -> None:
+    """``finding``: what returned the value of somebody else that is there."""
+    _add_writes(outcome, write, command, caches, names.REFUSED)
+    if finding is not None and terms.follows and outcome.is_followed:
+        note_lookups(outcome, finding, command, caches, [True])
 
 
 def _judge_stored(

@@ -20,7 +20,7 @@ MAX_TEXT = 64 * 1024
 def measure_reads(outcome: Outcome, read: Read, caches: Names, reply: Reply, at_most: int) -> None:
     """The values that were found."""
     if read.sized:
-        values = elements(reply) or (reply,)  # of several keys or fields, or one value
+        values = elements(reply) if read.listed else (reply,)
         _measure(outcome, names.READ, caches, values, at_most)
 
 

@@ -18,7 +18,7 @@ from otel_redis_cache.caches import FirstNames
 from otel_redis_cache.facts import Outcome, Target
 from otel_redis_cache.forks import renew_after_fork
 from otel_redis_cache.latencies import Latencies
-from otel_redis_cache.loads import Followed, OpenMisses, Times
+from otel_redis_cache.loads import Caller, Followed, OpenMisses, Times
 from otel_redis_cache.outages import Outages
 from otel_redis_cache.windows import Windows
 
@@ -141,9 +141,11 @@ class Tallies:
         self.overflows.add(names.REASONS_BOUND)
         return names.OTHER_REASON
 
-    def follow(self, target: Target, outcome: Outcome, times: Times) -> Followed:
+    def follow(
+        self, target: Target, outcome: Outcome, times: Times, caller: Callable[[], Caller]
+    ) -> Followed:
         """Follow the misses that a call opened, met or wrote back; counts stampedes."""
-        followed = self.open_misses.follow(target, outcome.touches, times)
+        followed = self.open_misses.follow(target, outcome.touches, times, caller)
         for cache in followed.stampedes:
             self.stampedes.add((target, (cache,)))
         return followed

@@ -6,6 +6,8 @@ import asyncio
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from typing import Any
 
 import pytest
@@ -200,6 +202,47 @@ def test_one_caller_that_looks_again_behind_a_lock_is_no_stampede(
     assert recording.counts("cache.stampedes") == {}
     assert loads(recording)["user"][0] == 2
     assert all("cache.stampede" not in attributes_of(span) for span in recording.spans())
+
+
+def test_requests_that_share_one_worker_thread_are_told_apart_by_their_traces(
+    client: Any, recording: Recording
+) -> None:
+    recording.instrument()
+    with ThreadPoolExecutor(1) as worker:
+        for _ in range(5):
+            with recording.tracer.start_as_current_span("request"):
+                worker.submit(copy_context().run, client.get, "user:1").result()
+
+    shown = [attributes_of(span).get("cache.stampede") for span in recording.spans()]
+    assert recording.counts("cache.stampedes") == {"user": 1}
+    assert shown == [None, True, True, True, True]
+
+
+def test_a_refused_write_that_finds_a_value_ends_the_miss(
+    client: Any, server: RedisServer, recording: Recording
+) -> None:
+    recording.instrument()
+    client.get("user:1")
+    server.call("SET", "user:1", "theirs")
+    assert client.set("user:1", "mine", nx=True, get=True) == b"theirs"
+    client.set("user:1", "later")
+
+    assert loads(recording) == {}
+
+
+def test_thousands_of_missing_fields_are_followed_in_linear_time(
+    client: Any, recording: Recording
+) -> None:
+    recording.instrument(traces=False)
+    fields = [f"f{i}" for i in range(4_000)]
+
+    def took() -> float:
+        started = time.process_time()
+        client.hmget("user:1", fields)
+        return time.process_time() - started
+
+    client.hmget("user:2", fields[:1])
+    assert took() + took() < 0.3  # half a second and more where each field looks at all others
 
 
 def test_a_write_that_returns_the_old_value_meets_no_miss_of_others(

@@ -120,6 +120,22 @@ def test_what_cannot_be_told_without_encoding_anew_is_not_measured(
     assert "cache.item.size" not in attributes_of(recording.span())
 
 
+def test_what_a_response_callback_made_a_list_of_has_no_size(
+    server: RedisServer, recording: Recording
+) -> None:
+    with redis.Redis(host=server.host, port=server.port) as client:
+        for command in ("GET", "HGET"):
+            client.set_response_callback(command, lambda value, **_: [value, b"more"])
+        client.set("user:1", "12345")
+        client.hset("user:2", "name", "abc")
+        recording.instrument(metrics="default,size")
+        assert client.get("user:1") == [b"12345", b"more"]
+        client.hget("user:2", "name")
+
+    assert sizes(recording) == {}
+    assert all("cache.item.size" not in attributes_of(span) for span in recording.spans())
+
+
 def test_sizes_are_no_metric_unless_asked_for(client: Any, recording: Recording) -> None:
     recording.instrument()
     client.set("user:1", "x")

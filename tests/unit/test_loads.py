@@ -152,15 +152,14 @@ def test_a_caller_that_asks_again_behind_a_lock_is_no_stampede() -> None:
     assert rounded(story.call(2.001, write("user:1"), took=0, by=1)) == [("user", 1.0)]
 
 
-async def test_a_caller_is_a_task_or_else_a_thread() -> None:
+async def test_a_caller_is_a_task_a_thread_and_a_trace() -> None:
     async def who() -> Caller:
-        return current_caller()
+        return current_caller(0)
 
     first, second = await asyncio.gather(who(), who())
-    assert len({current_caller(), first, second}) == 3
-    assert current_caller() == current_caller()
-    assert await asyncio.to_thread(current_caller) == await asyncio.to_thread(current_caller)
-    assert (await asyncio.to_thread(current_caller)).task is None
+    assert len({current_caller(0), first, second}) == 3
+    assert current_caller(7) == current_caller(7) != current_caller(8)
+    assert (await asyncio.to_thread(current_caller, 7)).task is None
 
 
 def test_after_a_write_back_a_new_miss_may_be_met_again() -> None:
