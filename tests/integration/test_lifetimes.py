@@ -43,6 +43,9 @@ GIVEN: dict[str, Any] = {
     "SET NX EX": lambda c: c.set("user:1", "x", ex=SECONDS, nx=True),
     "SET GET EX": lambda c: c.set("user:1", "x", ex=SECONDS, get=True),
     "SET in small letters": lambda c: c.execute_command("set", "user:1", "x", "ex", str(SECONDS)),
+    "SET with views of bytes": lambda c: c.execute_command(
+        "SET", "user:1", "x", memoryview(b"EX"), bytearray(b"600")
+    ),
     "SETEX": lambda c: c.execute_command("SETEX", "user:1", SECONDS, "x"),
     "PSETEX": lambda c: c.psetex("user:1", SECONDS * 1000, "x"),
     "EXPIRE": lambda c: (c.set("user:1", "x"), c.expire("user:1", SECONDS)),
