@@ -1,149 +1,26 @@
-"""The only file that knows the insides of redis-py and valkey-py.
+"""The insides of redis-py and valkey-py that this package reads; their exceptions: `failures.py`.
 
 What it relies on is held by tests against the oldest and the newest supported client.
 """
 
 from __future__ import annotations
 
-import re
 import sys
 import weakref
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, cast
 
-from otel_redis_cache.conventions import OTHER_ERROR, REDIS, VALKEY
-from otel_redis_cache.facts import Contact, Failure, Target
+from otel_redis_cache.conventions import REDIS, VALKEY
+from otel_redis_cache.facts import Target
 
 DEFAULT_PORT = 6379
-
-PREFIXES = frozenset(
-    {
-        *("ASK", "BUSY", "BUSYGROUP", "BUSYKEY", "CLUSTERDOWN", "CROSSSLOT", "DENIED"),
-        *("ERR", "EXECABORT", "INPROG", "INVALIDOBJ", "IOERR", "LOADING", "MASTERDOWN"),
-        *("MISCONF", "MOVED", "NOAUTH", "NOGOODSLAVE", "NOGROUP", "NOMASTERLINK", "NOPERM"),
-        *("NOPROTO", "NOQUORUM", "NOREPLICAS", "NOSCRIPT", "NOTBUSY", "NOTREADY", "OOM"),
-        *("READONLY", "TRYAGAIN", "UNBLOCKED", "UNKILLABLE", "WRONGPASS", "WRONGTYPE"),
-    }
-)
-"""Error prefixes of Redis and Valkey that ``db.response.status_code`` may carry."""
-
-_PREFIX_OF_CLASS = {
-    "AskError": "ASK",
-    "AuthenticationError": "ERR",
-    "AuthorizationError": "NOPERM",
-    "BusyLoadingError": "LOADING",
-    "ClusterCrossSlotError": "CROSSSLOT",
-    "ClusterDownError": "CLUSTERDOWN",
-    "ExecAbortError": "EXECABORT",
-    "MasterDownError": "MASTERDOWN",
-    "MaxConnectionsError": None,
-    "MovedError": "MOVED",
-    "NoPermissionError": "NOPERM",
-    "NoScriptError": "NOSCRIPT",
-    "OutOfMemoryError": "OOM",
-    "ReadOnlyError": "READONLY",
-    "ResponseError": "ERR",
-    "TryAgainError": "TRYAGAIN",
-}
-"""Exceptions that stand for an answer of the server, where their text lost its prefix."""
 
 TOPOLOGY_COMMANDS = ("CLUSTER SLOTS", "CLUSTER SHARDS", "COMMAND", "COMMAND GETKEYS")
 """What a cluster client asks its nodes by itself; a tuple, as a command may be unhashable."""
 
 _CLIENTS = frozenset({"Redis", "Valkey"})
 _CLUSTERS = frozenset({"RedisCluster", "ValkeyCluster"})
-
-_MAX_CLIENTS = "max number of clients reached"
-_LOST_PREFIXES = {
-    "Authentication required": "NOAUTH",
-    "invalid username-password pair": "WRONGPASS",
-}
-"""How older clients leave answers whose class stands for several prefixes."""
-
-_PIPELINE_ERROR = re.compile(
-    r"Command # (\d+) \(.*\) of pipeline caused error: \(?['\"]?", re.DOTALL
-)
-_FIRST_WORD = re.compile(r"-?([A-Z][A-Z0-9_]*)(?: |$)")
-
-
-def failure_of(error: BaseException) -> Failure:
-    """Why a call failed: the server's error prefix, or the exception where no server answered."""
-    kind = type(error)
-    lineage = [base.__name__ for base in kind.__mro__]
-    prefix = next((_PREFIX_OF_CLASS[name] for name in lineage if name in _PREFIX_OF_CLASS), None)
-    text = _server_text(error)
-    given = getattr(error, "status_code", None)
-    if _MAX_CLIENTS in text[:64]:
-        return Failure("MAXCLIENTS", "ERR")
-    if prefix is None and not isinstance(given, str):
-        module = "" if kind.__module__ == "builtins" else f"{kind.__module__}."
-        return Failure(f"{module}{kind.__qualname__}")
-    if not isinstance(given, str):
-        found = _FIRST_WORD.match(text)
-        lost = (_LOST_PREFIXES[start] for start in _LOST_PREFIXES if text.startswith(start))
-        given = found.group(1) if found else next(lost, prefix)
-    status = given if given in PREFIXES else OTHER_ERROR
-    telling = status == "ERR" and kind.__name__ not in ("ResponseError", "RedisError")
-    return Failure(kind.__name__ if telling else status, status)
-
-
-def is_failure(error: BaseException) -> bool:
-    """Whether Redis, the network or the client library failed, and not the application."""
-    return isinstance(error, OSError) or bool(_lineage(error))
-
-
-def refused(error: BaseException) -> bool:
-    """Whether the client refused to send the call, so that nothing was asked for."""
-    lineage = {base.__name__ for base in type(error).__mro__}
-    return bool(lineage & {"DataError", "UnicodeEncodeError"}) or watch_failed(error)
-
-
-def watch_failed(error: BaseException) -> bool:
-    """Whether a watched key changed: the normal outcome of an optimistic lock, no error."""
-    return any(base.__name__ == "WatchError" for base in type(error).__mro__)
-
-
-_NOBODY_ASKED = {"MaxConnectionsError", "ExternalAuthProviderError"}
-_TEXTS_OF_NO_OUTAGE = (
-    "Too many connections",
-    "No connection available",  # of the pool
-    "Invalid Database",
-    "Invalid RESP version",
-    "Error setting client name",
-    "protocol must be",
-)
-"""Of plain ConnectionErrors that are no failure of the network."""
-
-
-def contact_of(error: BaseException | None) -> Contact:
-    """Whether a call that ended so reached its server."""
-    if error is None or watch_failed(error) or failure_of(error).status is not None:
-        return Contact.ANSWERED
-    lineage = {base.__name__ for base in type(error).__mro__}
-    if "TimeoutError" in lineage:
-        return Contact.TIMED_OUT
-    is_network = "ConnectionError" in lineage or isinstance(error, OSError)
-    if not is_network or lineage & _NOBODY_ASKED or _text(error).startswith(_TEXTS_OF_NO_OUTAGE):
-        return Contact.UNKNOWN
-    return Contact.UNREACHED
-
-
-def failed_index(error: BaseException) -> int | None:
-    """Which command of a batch (from 0) an exception is about, as the client wrote into it."""
-    found = _PIPELINE_ERROR.match(_text(error))
-    return int(found.group(1)) - 1 if found else None
-
-
-def _server_text(error: BaseException) -> str:
-    text = _text(error)
-    found = _PIPELINE_ERROR.match(text)
-    return text[found.end() :] if found else text
-
-
-def _text(error: BaseException) -> str:
-    first: object = error.args[0] if error.args else ""
-    return first if isinstance(first, str) else ""
 
 
 def queued(pipeline: Any) -> list[Sequence[object]]:

@@ -15,6 +15,7 @@ from opentelemetry.instrumentation.instrumentor import (  # type: ignore[attr-de
 from opentelemetry.metrics import MeterProvider
 from opentelemetry.trace import TracerProvider
 
+from otel_redis_cache.methods import ROWS
 from otel_redis_cache.observe import Observer, RequestHook, ResponseHook
 from otel_redis_cache.recorder import Recorder
 from otel_redis_cache.seams import Seams
@@ -34,7 +35,7 @@ class RedisCacheInstrumentor(BaseInstrumentor):  # type: ignore[misc]  # untyped
     configuration = FileOptions
     """Where ``opentelemetry-configuration`` reads how the options in its file are called."""
 
-    _seams = Seams()
+    _seams = Seams(ROWS)
     _tallies: Tallies | None = None
 
     def instrumentation_dependencies(self) -> Collection[str]:

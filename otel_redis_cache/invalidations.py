@@ -16,7 +16,7 @@ from functools import partial
 from types import TracebackType
 from typing import Any, Literal
 
-from otel_redis_cache import clients, reasons
+from otel_redis_cache import clients, failures, reasons
 from otel_redis_cache import conventions as names
 from otel_redis_cache.instrumentor import RedisCacheInstrumentor
 from otel_redis_cache.operands import count_of
@@ -168,7 +168,7 @@ class _Work:
         self._error = error
         if self._sweep is not None:
             self._sweep.end(error, self._outcome, self._elapsed)
-        return error is not None and clients.is_failure(error) and not raised_by_handler(error)
+        return error is not None and failures.is_failure(error) and not raised_by_handler(error)
 
     def close(self) -> None:
         if self._sweep is not None:

@@ -10,25 +10,23 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextvars import ContextVar
 from functools import partial
-from types import TracebackType
 from typing import Any, cast
 
 from opentelemetry import context as context_api
-from opentelemetry.context import Context
 from opentelemetry.instrumentation.utils import is_instrumentation_enabled
 from opentelemetry.trace import Span, get_current_span, set_span_in_context
 
-from otel_redis_cache import clients, outcomes, reasons, sweeps
+from otel_redis_cache import clients, failures, outcomes
 from otel_redis_cache import conventions as names
 from otel_redis_cache.caches import Caches
+from otel_redis_cache.calls import Call, open_scope
 from otel_redis_cache.commands import Commands, operation_of
 from otel_redis_cache.descriptions import Descriptions, failed_attributes
-from otel_redis_cache.facts import UNKNOWN_TARGET, Command, Contact, Failure, Outcome
+from otel_redis_cache.facts import Contact, Failure
 from otel_redis_cache.guard import harmless
 from otel_redis_cache.latencies import Latencies
-from otel_redis_cache.loads import Caller, Followed, Times, current_caller
+from otel_redis_cache.loads import Caller, Times, current_caller
 from otel_redis_cache.operands import word
 from otel_redis_cache.outcomes import Expiring, Terms
 from otel_redis_cache.reasons import Label
@@ -43,139 +41,6 @@ ResponseHook = Callable[[Span, Any, Any], None]
 """``response_hook(span, instance, response)``."""
 
 _NO_WRITES: Expiring = {}
-
-_current: ContextVar[Scope | None] = ContextVar("otel_redis_cache_call", default=None)
-
-
-class Scope:
-    """What a context remembers of the call in flight.
-
-    The client may hand its context on to whatever lives longer than the call, as asyncio's
-    transports do; so nothing of the application hangs on a scope that is closed.
-    """
-
-    __slots__ = ("call", "is_busy")
-
-    def __init__(self, call: Call) -> None:
-        """Open the scope of a call."""
-        self.call: Call | None = call
-        self.is_busy = True
-        """Whether steps of ours run, and hooks, samplers and span processors with them."""
-
-
-class Call:
-    """One logical call: what was sent, and what came of it."""
-
-    __slots__ = (
-        "_outer",
-        "args",
-        "blocks",
-        "commands",
-        "context_before",
-        "deferred",
-        "elapsed",
-        "failed_index",
-        "failure",
-        "followed",
-        "instance",
-        "is_batch",
-        "is_recorded",
-        "kwargs",
-        "label",
-        "metric_operation",
-        "observer",
-        "operation",
-        "outcome",
-        "replies",
-        "reply",
-        "scope",
-        "script_loads",
-        "span",
-        "started",
-        "started_unix",
-        "sweep",
-        "target",
-        "transaction",
-    )
-
-    def __init__(
-        self,
-        observer: Observer,
-        instance: object,
-        args: Sequence[Any],
-        kwargs: Mapping[str, Any],
-        *,
-        is_batch: bool = False,
-        transaction: bool = False,
-    ) -> None:
-        """``args`` are the command's arguments, or the commands of a batch."""
-        self.observer = observer
-        self.scope = Scope(self)
-        self._outer: Scope | None = None
-        self.instance = instance
-        self.args = args
-        self.kwargs = kwargs
-        self.is_batch = is_batch
-        self.transaction = transaction
-        self.sweep = sweeps.around(instance, args, is_batch=is_batch)
-        """The ``invalidate()`` that this is a part of."""
-        self.label = reasons.current() if self.sweep is None else self.sweep.label
-        """Why the application removes what this removes."""
-        self.commands: Sequence[Command] = ()
-        self.operation = self.metric_operation = names.OTHER_OPERATION
-        self.target = UNKNOWN_TARGET
-        self.span: Span | None = None
-        self.is_recorded = False
-        """Whether the span began as one that is recording."""
-        self.context_before: Context | None = None
-        self.blocks = False
-        """Whether the server makes this call wait for data; inside a transaction nothing waits."""
-        self.deferred = False
-        """Whether only the reply can tell if there will be a span."""
-        self.reply: Any = None
-        self.replies: Sequence[Any] | None = None
-        """Each command's reply, also where the client raised about one of them."""
-        self.failure: Failure | None = None
-        self.failed_index: int | None = None
-        """The command that a batch failed at, where the client names one without its replies."""
-        self.outcome = Outcome()
-        self.followed: Followed | None = None
-        """What became of misses, where loads are followed."""
-        self.script_loads = 0
-        self.started_unix = 0
-        self.started = 0
-        self.elapsed = 0
-
-    def __enter__(self) -> None:
-        """The call begins."""
-        self._outer = _current.get()
-        _current.set(self.scope)
-        self.observer.begin(self)
-        self.scope.is_busy = False
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """The call has its reply, or fails; the exception goes on as it came."""
-        self.elapsed = time.perf_counter_ns() - self.started
-        self.scope.is_busy = True
-        self.observer.end(self, error)
-
-    def close(self) -> None:
-        """Leave nothing behind: no span, and no call in the context.
-
-        Asks what is there and needs no token, so that it is right wherever an interrupt struck, and
-        in the other context where a task that is destroyed ends.
-        """
-        self.scope.call = None
-        try:
-            self.observer.end_span(self)
-        finally:
-            if _current.get() is self.scope:
-                _current.set(self._outer)
 
 
 class Observer:
@@ -259,7 +124,7 @@ class Observer:
         )
 
     def _observes(self, client: object, args: Sequence[object]) -> bool:
-        scope = _current.get()
+        scope = open_scope.get()
         if scope is not None and scope.call is not None:
             if scope.is_busy:
                 return False  # a hook that uses Redis would call itself without end
@@ -409,9 +274,9 @@ class Observer:
 
     @harmless("outcome")
     def _judge(self, call: Call, error: BaseException | None) -> None:
-        if error is not None and not clients.watch_failed(error):
-            call.failure = clients.failure_of(error)
-            call.failed_index = clients.failed_index(error)
+        if error is not None and not failures.watch_failed(error):
+            call.failure = failures.failure_of(error)
+            call.failed_index = failures.failed_index(error)
         if not self._always_judges and not self._shows_outcome(call):
             return
         call.replies = replies = self._replies(call, error)
@@ -421,7 +286,7 @@ class Observer:
         name_of = self._caches.name_of if call.sweep is None else call.sweep.caches.get
         terms = self._terms_of(call)
         if replies is None:
-            if error is not None and not clients.refused(error):
+            if error is not None and not failures.refused(error):
                 for command in call.commands:
                     caches = [name_of(key) for key in command.keys]
                     outcomes.condemn(call.outcome, command, caches, terms)
@@ -433,7 +298,7 @@ class Observer:
             caches = [name_of(key) for key in command.keys]
             if isinstance(reply, BaseException):
                 if call.failure is None:
-                    call.failure = clients.failure_of(reply)
+                    call.failure = failures.failure_of(reply)
                 outcomes.condemn(call.outcome, command, caches, terms)
             else:
                 outcomes.judge(call.outcome, command, caches, reply, terms, expiring.get(index))
@@ -485,7 +350,7 @@ class Observer:
 
     @harmless("outage")
     def _follow(self, call: Call, error: BaseException | None) -> None:
-        contact = clients.contact_of(error)
+        contact = failures.contact_of(error)
         if call.blocks and contact is Contact.TIMED_OUT:
             contact = Contact.UNKNOWN  # it asked to wait for longer than the client does
         if call.target.address is not None:
@@ -585,13 +450,6 @@ def caller_of(call: Call) -> Caller:
     return current_caller(around.trace_id if around.is_valid else 0)
 
 
-def see_replies(replies: object) -> None:
-    """Keep the replies of the batch in flight: the client is about to raise about one of them."""
-    scope = _current.get()
-    if scope is not None and scope.call is not None and scope.call.is_batch:
-        scope.call.observer.keep_replies(scope.call, replies)
-
-
 def replies_of(reply: object) -> list[Any] | None:
     """A copy of the replies of a batch, which the application may change."""
     return [*cast("list[object]", reply)] if isinstance(reply, list) else None
@@ -601,7 +459,7 @@ def first_failure(replies: Sequence[Any] | None) -> Failure | None:
     """That of the first command of a batch that failed."""
     errors = (reply for reply in replies or () if isinstance(reply, BaseException))
     error = next(errors, None)
-    return None if error is None else clients.failure_of(error)
+    return None if error is None else failures.failure_of(error)
 
 
 def failed_commands(call: Call) -> list[int]:

@@ -1,4 +1,4 @@
-"""Which methods of redis-py and valkey-py are wrapped, as rows, and how they are put back.
+"""How methods of the client libraries are wrapped when they are imported, and put back.
 
 A wrapper is a plain function that keeps ``__wrapped__``. It asks for its observer at each call, so
 one that somebody else wrapped in turn can stay where it is and falls silent.
@@ -6,12 +6,11 @@ one that somebody else wrapped in turn can stay where it is and falls silent.
 
 from __future__ import annotations
 
-import functools
 import importlib
 import sys
 import threading
 import weakref
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any, NamedTuple
@@ -19,12 +18,10 @@ from typing import Any, NamedTuple
 from wrapt import register_post_import_hook
 
 from otel_redis_cache.forks import renew_after_fork
-from otel_redis_cache.observe import Call, Observer, see_replies
+from otel_redis_cache.observe import Observer
 
 Method = Callable[..., Any]
 Make = Callable[["Seams", Method], Method]
-
-LIBRARIES = {"redis": "Redis", "valkey": "Valkey"}
 
 MARK = "_otel_redis_cache_mark"
 """The attribute of a client that has an observer of its own, and of all that it makes."""
@@ -79,10 +76,13 @@ class Seam:
 class Seams:
     """All wrapped methods of this process: one observer of every client, and some of their own."""
 
-    def __init__(self) -> None:
+    def __init__(self, rows: Sequence[Row]) -> None:
         """Start with nothing wrapped."""
         self.observer: Observer | None = None
         """Watches every client that has no observer of its own."""
+        self._rows: dict[str, list[Row]] = {}
+        for row in rows:
+            self._rows.setdefault(row.module, []).append(row)
         self._wrapped: dict[tuple[type, str], Seam] = {}
         self._awaited: set[str] = set()
         """Modules that are wrapped when they are imported."""
@@ -135,36 +135,10 @@ class Seams:
         mark = mark_of(client)
         return self.observer if mark is None else mark.observer or self.observer
 
-    def open_command(
-        self, client: Any, args: Sequence[Any], options: Mapping[str, Any]
-    ) -> Call | None:
-        """A call for one command."""
-        observer = self.observer_of(client)
-        return None if observer is None else observer.open(client, args, options)
-
-    def open_batch(
-        self, pipeline: Any, _: Sequence[Any], options: Mapping[str, Any]
-    ) -> Call | None:
-        """A call for what a pipeline has queued."""
-        observer = self.observer_of(pipeline)
-        return None if observer is None else observer.open_batch(pipeline, options)
-
-    def open_script(
-        self, script: Any, args: Sequence[Any], kwargs: Mapping[str, Any]
-    ) -> Call | None:
-        """A call for ``script(keys, args, client)``; None where it is queued, or not observed."""
-        given = {**dict(zip(("keys", "args", "client"), args, strict=False)), **kwargs}
-        client = given.get("client")
-        client = getattr(script, "registered_client", None) if client is None else client
-        observer = self.observer_of(client)
-        if observer is None:
-            return None
-        return observer.open_script(client, script, given.get("keys"), given.get("args"))
-
     def _wrap(self) -> None:
         """Wrap what is imported now, and the rest when the application imports it."""
         # Without the lock, which an import in another thread may be waiting for.
-        modules = [module for name in MODULES if (module := self._imported(name)) is not None]
+        modules = [module for name in self._rows if (module := self._imported(name)) is not None]
         with self._lock:
             for module in modules:
                 self._wrap_module(module)
@@ -185,10 +159,7 @@ class Seams:
                 self._wrap_module(module)
 
     def _wrap_module(self, module: ModuleType) -> None:
-        library = module.__name__.partition(".")[0]
-        for row in rows(library, LIBRARIES[library]):
-            if row.module != module.__name__:
-                continue
+        for row in self._rows[module.__name__]:
             owner: Any = getattr(module, row.owner, None)
             if not isinstance(owner, type):
                 continue  # somebody else's module of that name, or a client we do not know yet
@@ -210,107 +181,3 @@ class Seams:
             if seam.owner.__dict__.get(seam.method) is seam.wrapper:
                 setattr(seam.owner, seam.method, seam.original)
                 del self._wrapped[key]
-
-
-Open = Callable[[Seams, Any, Sequence[Any], Mapping[str, Any]], Call | None]
-
-
-def _observed(open_call: Open) -> Make:
-    """Wrap a method whose every call is a call of the application."""
-
-    def make(seams: Seams, original: Method) -> Method:
-        @functools.wraps(original)
-        def observed(self: Any, *args: Any, **kwargs: Any) -> Any:
-            call = open_call(seams, self, args, kwargs)
-            if call is None:
-                return original(self, *args, **kwargs)
-            try:
-                with call:
-                    call.reply = original(self, *args, **kwargs)
-                return call.reply
-            finally:  # whatever was interrupted, the beginning and the end too
-                call.close()
-
-        return observed
-
-    return make
-
-
-def _observed_async(open_call: Open) -> Make:
-    """The same with one ``await``: what surrounds the real call is synchronous in both worlds."""
-
-    def make(seams: Seams, original: Method) -> Method:
-        @functools.wraps(original)
-        async def observed(self: Any, *args: Any, **kwargs: Any) -> Any:
-            call = open_call(seams, self, args, kwargs)
-            if call is None:
-                return await original(self, *args, **kwargs)
-            try:
-                with call:
-                    call.reply = await original(self, *args, **kwargs)
-                return call.reply
-            finally:
-                call.close()
-
-        return observed
-
-    return make
-
-
-def _raise_first_error(_: Seams, original: Method) -> Method:
-    """Where a batch is about to raise about one reply, all of its replies are still at hand."""
-
-    @functools.wraps(original)
-    def raise_first_error(self: Any, commands: Any, response: Any) -> Any:
-        see_replies(response)
-        return original(self, commands, response)
-
-    return raise_first_error
-
-
-def _inherit(_: Seams, original: Method) -> Method:
-    """What a client makes is observed as the client is."""
-
-    @functools.wraps(original)
-    def make(self: Any, *args: Any, **kwargs: Any) -> Any:
-        made = original(self, *args, **kwargs)
-        if (mark := mark_of(self)) is not None:
-            setattr(made, MARK, mark)
-        return made
-
-    return make
-
-
-_CLIENT: tuple[tuple[str, Make, Make], ...] = (
-    ("execute_command", _observed(Seams.open_command), _observed_async(Seams.open_command)),
-    ("pipeline", _inherit, _inherit),
-    ("client", _inherit, _inherit),
-)
-_PIPELINE: tuple[tuple[str, Make, Make], ...] = (
-    ("execute", _observed(Seams.open_batch), _observed_async(Seams.open_batch)),
-    (
-        "immediate_execute_command",
-        _observed(Seams.open_command),
-        _observed_async(Seams.open_command),
-    ),
-    ("raise_first_error", _raise_first_error, _raise_first_error),
-)
-
-
-def rows(library: str, client: str) -> Iterator[Row]:
-    """The methods of a library whose client class has this name."""
-    for module, is_async in ((f"{library}.client", False), (f"{library}.asyncio.client", True)):
-        for owner, methods in ((client, _CLIENT), ("Pipeline", _PIPELINE)):
-            for method, make, make_async in methods:
-                yield Row(module, owner, method, make_async if is_async else make)
-    yield Row(f"{library}.commands.core", "Script", "__call__", _observed(Seams.open_script))
-    yield Row(
-        f"{library}.commands.core", "AsyncScript", "__call__", _observed_async(Seams.open_script)
-    )
-
-
-MODULES = tuple(
-    dict.fromkeys(
-        row.module for library, client in LIBRARIES.items() for row in rows(library, client)
-    )
-)

@@ -14,7 +14,7 @@ from opentelemetry import context as context_api
 from opentelemetry.context import Context
 from opentelemetry.trace import Span, SpanKind, get_current_span, set_span_in_context
 
-from otel_redis_cache import clients
+from otel_redis_cache import clients, failures
 from otel_redis_cache import conventions as names
 from otel_redis_cache.caches import Caches
 from otel_redis_cache.facts import UNKNOWN_TARGET, Outcome
@@ -185,7 +185,7 @@ class Sweep:
 
     @harmless("invalidation")
     def _describe_end(self, span: Span, error: BaseException | None) -> None:
-        failure = None if error is None else clients.failure_of(error)
+        failure = None if error is None else failures.failure_of(error)
         attributes: dict[str, AttributeValue] = dict(failure.attributes) if failure else {}
         attributes[names.INVALIDATION_REMOVED] = self._counted
         if self._cache is not None and self._cache != names.MIXED_CACHES:

@@ -23,7 +23,7 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.trace import Span
 
 from otel_redis_cache import RedisCacheInstrumentor, SettingError
-from otel_redis_cache.seams import LIBRARIES, rows
+from otel_redis_cache.methods import LIBRARIES, rows
 from tests.real.servers import RedisServer
 from tests.recording import Recording, attributes_of
 

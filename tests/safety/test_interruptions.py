@@ -25,7 +25,7 @@ import redis
 import redis.asyncio
 from opentelemetry.trace import INVALID_SPAN, get_current_span
 
-from otel_redis_cache import RedisCacheInstrumentor, observe
+from otel_redis_cache import RedisCacheInstrumentor, calls
 from otel_redis_cache.recorder import Recorder
 from tests.real.servers import RedisServer
 from tests.recording import Recording
@@ -43,7 +43,7 @@ def still_watched(client: Any, recording: Recording) -> bool:
     client.get("after:1")
     return (
         get_current_span() is INVALID_SPAN
-        and observe._current.get() is None
+        and calls.open_scope.get() is None
         and len(recording.spans()) == spans + 1
         and sum(recording.lookups().values()) == lookups + 1
     )
@@ -245,7 +245,7 @@ async def test_a_task_destroyed_with_its_loop_is_no_fault_of_ours(
     client: Any, recording: Recording
 ) -> None:
     recording.instrument()
-    call = observe.Call(_observer(), client, ("GET", "user:1"), {})
+    call = calls.Call(_observer(), client, ("GET", "user:1"), {})
 
     async def enter() -> None:
         call.__enter__()
@@ -305,7 +305,7 @@ def test_an_interrupt_at_any_line_leaves_nothing_behind(client: Any, recording: 
 
 def _strike_and_look(number: int, client: Any, left_open: list[str]) -> str | None:
     where = strike_at(number, lambda: client.get("user:1"))
-    scope = observe._current.get()
+    scope = calls.open_scope.get()
     if (scope is not None and scope.call is not None) or get_current_span() is not INVALID_SPAN:
         left_open.append(where or "")
     return where

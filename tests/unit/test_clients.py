@@ -26,7 +26,7 @@ from redis.exceptions import (
     TimeoutError as RedisTimeoutError,
 )
 
-from otel_redis_cache import clients
+from otel_redis_cache import clients, failures
 from otel_redis_cache.facts import Contact, Failure
 
 
@@ -57,7 +57,7 @@ from otel_redis_cache.facts import Contact, Failure
 def test_an_answer_of_the_server_is_named_by_its_prefix(
     answer: str, type_: str, status: str
 ) -> None:
-    assert clients.failure_of(BaseParser.parse_error(answer)) == Failure(type_, status)
+    assert failures.failure_of(BaseParser.parse_error(answer)) == Failure(type_, status)
 
 
 @pytest.mark.parametrize(
@@ -69,8 +69,8 @@ def test_an_answer_of_the_server_is_named_by_its_prefix(
     ],
 )
 def test_an_error_of_a_pipeline_is_read_behind_its_arguments(error: str) -> None:
-    assert clients.failure_of(ResponseError(error)) == Failure("WRONGTYPE", "WRONGTYPE")
-    assert clients.failed_index(ResponseError(error)) == 1
+    assert failures.failure_of(ResponseError(error)) == Failure("WRONGTYPE", "WRONGTYPE")
+    assert failures.failed_index(ResponseError(error)) == 1
 
 
 @pytest.mark.parametrize(
@@ -88,14 +88,14 @@ def test_an_error_of_a_pipeline_is_read_behind_its_arguments(error: str) -> None
 def test_without_an_answer_the_exception_names_the_failure(
     error: BaseException, type_: str
 ) -> None:
-    assert clients.failure_of(error) == Failure(type_, None)
+    assert failures.failure_of(error) == Failure(type_, None)
 
 
 def test_what_the_client_refuses_was_not_asked_for() -> None:
-    assert clients.refused(DataError("x"))
-    assert clients.refused(WatchError("x"))
-    assert not clients.refused(RedisConnectionError("x"))
-    assert not clients.refused(ResponseError("x"))
+    assert failures.refused(DataError("x"))
+    assert failures.refused(WatchError("x"))
+    assert not failures.refused(RedisConnectionError("x"))
+    assert not failures.refused(ResponseError("x"))
 
 
 @pytest.mark.parametrize(
@@ -131,7 +131,7 @@ def test_what_the_client_refuses_was_not_asked_for() -> None:
 def test_only_a_failure_of_the_network_says_that_a_server_was_not_reached(
     error: BaseException | None, contact: Contact
 ) -> None:
-    assert clients.contact_of(error) is contact
+    assert failures.contact_of(error) is contact
 
 
 @pytest.mark.parametrize(
@@ -198,4 +198,4 @@ def test_a_target_does_not_keep_a_pool_alive() -> None:
 
 
 def test_prefixes_are_words() -> None:
-    assert all(re.fullmatch("[A-Z]+", prefix) for prefix in clients.PREFIXES)
+    assert all(re.fullmatch("[A-Z]+", prefix) for prefix in failures.PREFIXES)
