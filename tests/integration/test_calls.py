@@ -86,6 +86,8 @@ def test_one_call_is_one_client_span_with_its_target(
         "db.query.text": "GET ?",
         "server.address": server.host,
         "server.port": server.port,
+        "network.peer.address": server.host,
+        "network.peer.port": server.port,
         "cache.name": "user",
         "cache.hit": False,
     }
