@@ -13,8 +13,11 @@ from typing import Any
 import pytest
 import redis
 import redis.asyncio
+import redis.backoff
+import redis.retry
 import valkey
 import valkey.asyncio
+import valkey.backoff
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
