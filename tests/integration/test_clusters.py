@@ -15,9 +15,9 @@ from tests.recording import Recording
 
 @pytest.mark.parametrize("cluster_class", [RedisCluster, ValkeyCluster])
 def test_a_cluster_client_makes_nothing_of_its_topology(
-    valkey_cluster: redis.Redis, recording: Recording, cluster_class: Any
+    one_node_cluster: redis.Redis, recording: Recording, cluster_class: Any
 ) -> None:
-    port = valkey_cluster.connection_pool.connection_kwargs["port"]
+    port = one_node_cluster.connection_pool.connection_kwargs["port"]
     recording.instrument()
     with cluster_class(host="127.0.0.1", port=port) as cluster:
         cluster.set("{user}:1", "x")
@@ -30,9 +30,9 @@ def test_a_cluster_client_makes_nothing_of_its_topology(
 
 
 def test_a_client_that_an_application_connects_its_own_way_is_observed(
-    valkey_cluster: redis.Redis, recording: Recording
+    one_node_cluster: redis.Redis, recording: Recording
 ) -> None:
-    port = valkey_cluster.connection_pool.connection_kwargs["port"]
+    port = one_node_cluster.connection_pool.connection_kwargs["port"]
     recording.instrument()
 
     def on_connect(connection: Any) -> None:
