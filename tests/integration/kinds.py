@@ -262,7 +262,8 @@ def only(
 ) -> pytest.MarkDecorator:
     """The test is for some of the kinds; `because` says what the others cannot do."""
     kinds = [kind for kind in among if wanted(kind)]
-    assert kinds, because
+    if not kinds:  # in this version of the libraries
+        return pytest.mark.skip(reason=because)
     return pytest.mark.parametrize("kind", kinds, ids=ids(kinds), indirect=True)
 
 

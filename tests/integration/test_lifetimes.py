@@ -11,7 +11,7 @@ import pytest
 import redis
 
 from tests.integration.case import DUMPED
-from tests.integration.kinds import CLASSES, Kind, Place, ids, only, outside_clusters
+from tests.integration.kinds import CLASSES, Kind, ids, only, outside_clusters
 from tests.real.servers import RedisServer
 from tests.recording import Recording, attributes_of
 
