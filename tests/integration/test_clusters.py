@@ -97,11 +97,12 @@ def test_what_a_client_asks_of_several_nodes_is_one_call(
 ) -> None:
     cluster.revive()
     cluster.flush()
+    client: Any
     with RedisCluster(host=cluster.host, port=cluster.nodes[0].port) as client:
         recording.instrument()
         client.mset_nonatomic({f"user:{i}": "x" for i in range(20)})
         assert client.dbsize(target_nodes="primaries") == 20
-        assert len(client.keys("user:*")) == 20
+        assert len(client.keys("user:*", target_nodes="primaries")) == 20
         client.flushall()
 
     assert recording.operations() == ["PIPELINE MSET", "DBSIZE", "KEYS", "FLUSHALL"]
@@ -114,6 +115,7 @@ def test_the_way_to_a_cluster_is_told_as_it_was_configured(
     cluster.revive()
     recording.instrument()
     nodes = [ClusterNode(node.host, node.port) for node in cluster.nodes]
+    client: Any
     with RedisCluster(startup_nodes=nodes) as client:
         client.get("user:1")
         client.nodes_manager.initialize()

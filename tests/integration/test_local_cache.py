@@ -19,12 +19,11 @@ from tests.recording import Recording, attributes_of
 
 CSC = "redis.client.csc.requests"
 
-redis_cache = pytest.importorskip("redis.cache", reason="redis-py caches replies since 5.1")
-
 
 @pytest.fixture
 def redis_client(redis_8_server: RedisServer) -> Iterator[Any]:
     """redis-py refuses to cache what a Redis before 7.4, or a Valkey, replies."""
+    redis_cache = pytest.importorskip("redis.cache", reason="redis-py caches replies since 5.1")
     redis_8_server.flush()
     config = redis_cache.CacheConfig(max_size=100)
     with redis.Redis(port=redis_8_server.port, protocol=3, cache_config=config) as client:
