@@ -109,6 +109,20 @@ def _inherit(_: Seams, original: Method) -> Method:
     return make
 
 
+def _look_again(seams: Seams, original: Method) -> Method:
+    """Redis-py's own metrics are switched on or off."""
+
+    @functools.wraps(original)
+    def switch(self: Any, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return original(self, *args, **kwargs)
+        finally:
+            for observer in seams.observers():
+                observer.look_again()
+
+    return switch
+
+
 _CLIENT: tuple[tuple[str, Make, Make], ...] = (
     ("execute_command", _observed(open_command), _observed_async(open_command)),
     ("pipeline", _inherit, _inherit),
@@ -135,4 +149,12 @@ def rows(library: str, client: str) -> Iterator[Row]:
     yield Row(f"{library}.commands.core", "AsyncScript", "__call__", _observed_async(open_script))
 
 
-ROWS = tuple(row for library, client in LIBRARIES.items() for row in rows(library, client))
+_OWN_METRICS = tuple(
+    Row("redis.observability.providers", "ObservabilityInstance", method, _look_again)
+    for method in ("init", "shutdown")
+)
+
+ROWS = (
+    *(row for library, client in LIBRARIES.items() for row in rows(library, client)),
+    *_OWN_METRICS,
+)

@@ -27,6 +27,7 @@ from otel_redis_cache.facts import Contact, Failure
 from otel_redis_cache.guard import harmless
 from otel_redis_cache.latencies import Latencies
 from otel_redis_cache.loads import Caller, Times, current_caller
+from otel_redis_cache.neighbours import Neighbours, metrics_of_redis_py
 from otel_redis_cache.operands import word
 from otel_redis_cache.outcomes import Expiring, Terms
 from otel_redis_cache.reasons import Label
@@ -77,9 +78,15 @@ class Observer:
         self._is_choosy = bool(settings.include_commands or settings.exclude_commands)
         self.is_idle = not settings.traces and not settings.metrics and not settings.snapshot
         """Whether the settings leave nothing to observe."""
-        self.is_off = False
-        """Whether another instrumentation makes the same telemetry, and ``on_conflict`` is off."""
+        self._is_off_beside_others = settings.on_conflict == "off"
+        self._neighbours = Neighbours(matter=settings.traces and settings.on_conflict != "both")
+        self._leaves_span = self._leaves_metrics = False
         self._has_looked = False
+
+    @property
+    def is_off(self) -> bool:
+        """Whether another instrumentation makes the same telemetry, and ``on_conflict`` is off."""
+        return self._is_off_beside_others and (self._leaves_span or self._leaves_metrics)
 
     # Opening a call.
 
@@ -88,7 +95,12 @@ class Observer:
         self, client: object, args: Sequence[object], kwargs: Mapping[str, object]
     ) -> Call | None:
         """A call for one command; None where there is nothing to observe."""
-        return Call(self, client, args, kwargs) if self._observes(client, args) else None
+        if not self._observes(client, args):
+            return None
+        call = Call(self, client, args, kwargs)
+        if not self._neighbours.are_absent(client, is_batch=False):
+            self._make_way(call)
+        return None if call.has_other_span and self._is_off_beside_others else call
 
     @harmless("open")
     def open_batch(self, pipeline: object, kwargs: Mapping[str, object]) -> Call | None:
@@ -96,7 +108,10 @@ class Observer:
         if not clients.sends(pipeline) or not self._observes(pipeline, ()):
             return None
         queue, transaction = clients.queued(pipeline), clients.is_transaction(pipeline)
-        return Call(self, pipeline, queue, kwargs, is_batch=True, transaction=transaction)
+        call = Call(self, pipeline, queue, kwargs, is_batch=True, transaction=transaction)
+        if not self._neighbours.are_absent(pipeline, is_batch=True):
+            self._make_way(call)
+        return None if call.has_other_span and self._is_off_beside_others else call
 
     @harmless("open")
     def open_script(self, client: Any, script: Any, keys: Any, args: Any) -> Call | None:
@@ -119,6 +134,8 @@ class Observer:
         """What ``invalidate()`` tells of itself; None where there is nothing to observe."""
         if not self._observes(client, ()):
             return None
+        if self._is_off_beside_others and self._neighbours.span_maker(client, is_batch=False):
+            return None
         return Sweep(
             self.recorder, self._caches, self._settings, client, label, pattern, traced=traced
         )
@@ -135,43 +152,49 @@ class Observer:
         if self.is_idle or not is_instrumentation_enabled():
             return False
         if not self._has_looked:
-            self._look_around(client)
+            self._look_around()
         if args and args[0] in clients.TOPOLOGY_COMMANDS and clients.is_cluster_node(client):
             return False
-        return not self.is_off
+        return not (self._is_off_beside_others and self._leaves_metrics)
+
+    def look_again(self) -> None:
+        """Redis-py's own metrics are switched on or off."""
+        self._has_looked = False
 
     @harmless("conflict")
-    def _look_around(self, client: object) -> None:
-        """At the first command, see whether another instrumentation makes the same telemetry.
+    def _look_around(self) -> None:
+        """At the first command, see who else records metrics.
 
         Threads whose first commands meet all look, come to the same verdict and follow it; the
         flag is set last, so that none goes on without it.
         """
         try:
             if self._settings.on_conflict != "both":
-                self._make_way(client)
+                left = self.recorder.leave(metrics_of_redis_py())
+                self._leaves_metrics = bool(left)
+                if left:
+                    self._say_who("redis.observability", ", ".join(left))
             self.recorder.look_at_resource()
         finally:
             self._has_looked = True
 
-    def _make_way(self, client: object) -> None:
-        spans = clients.other_span_maker(client) if self._settings.traces else None
-        durations = "redis.observability" if clients.records_own_durations() else None
-        others = " and ".join(other for other in (spans, durations) if other)
-        if not others:
-            return
-        if self._settings.on_conflict == "off":
-            self.is_off = True
-            self.recorder.say_once("%s is active: this package is off (on_conflict=off)", others)
-            return
-        self._makes_spans = self._makes_spans and not spans
-        self._records_durations = self._records_durations and not durations
-        left = [what for what, other in (("spans", spans), ("durations", durations)) if other]
-        self.recorder.say_once(
-            "%s is active: leaving %s to it, cache metrics go on; on_conflict=both makes both",
-            others,
-            " and ".join(left),
-        )
+    @harmless("conflict")
+    def _make_way(self, call: Call) -> None:
+        """Make no span where another instrumentation makes one of the same call."""
+        maker = self._neighbours.span_maker(call.instance, is_batch=call.is_batch)
+        self._leaves_span = call.has_other_span = maker is not None
+        if maker is not None:
+            self._say_who(maker, "spans")
+
+    def _say_who(self, other: str, what: str) -> None:
+        if self._is_off_beside_others:
+            line = "%s is active: this package is off (on_conflict=off)"
+            self.recorder.say_once(line, other, once_for=other)
+        else:
+            line = (
+                "%s is active: leaving %s to it, cache metrics go on; on_conflict=both makes both"
+            )
+            self.recorder.say_once(line, other, what, once_for=other)
 
     @harmless("replies")
     def keep_replies(self, call: Call, replies: object) -> None:
@@ -206,6 +229,8 @@ class Observer:
     def _start(self, call: Call) -> None:
         call.started_unix = time.time_ns()
         if not self._makes_spans or (self._is_choosy and not self._wants_span(call)):
+            return
+        if call.has_other_span:
             return
         if call.sweep is not None and not call.sweep.traced:
             return

@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 from wrapt import register_post_import_hook
 
 from otel_redis_cache.forks import renew_after_fork
+from otel_redis_cache.neighbours import layers
 from otel_redis_cache.observe import Observer
 
 Method = Callable[..., Any]
@@ -67,10 +68,7 @@ class Seam:
     @property
     def is_in_place(self) -> bool:
         """Whether calls still pass our wrapper, also where somebody wrapped it in turn."""
-        found: Any = self.owner.__dict__.get(self.method)
-        while found is not None and found is not self.wrapper:
-            found = getattr(found, "__wrapped__", None)
-        return found is not None
+        return any(layer is self.wrapper for layer in layers(vars(self.owner).get(self.method)))
 
 
 class Seams:

@@ -17,6 +17,7 @@ from otel_redis_cache import (
     clients,
     commands,
     descriptions,
+    neighbours,
     observe,
     outcomes,
     sweeps,
@@ -47,7 +48,7 @@ def broken(*_: object, **__: object) -> Any:
 
 STEPS: dict[str, tuple[object, str, str]] = {
     "suppression": (observe, "is_instrumentation_enabled", "open"),
-    "conflicts": (clients, "other_span_maker", "conflict"),
+    "conflicts": (neighbours.Neighbours, "span_maker", "conflict"),
     "queue": (clients, "queued", "open"),
     "sending": (clients, "sends", "open"),
     "scripts": (clients, "queues", "open"),

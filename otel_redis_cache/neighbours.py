@@ -1,0 +1,153 @@
+"""Other instrumentations of the same clients: whose spans and metrics are made already.
+
+What counts is which wrappers stand around a method, as a call passes them: flags of other packages
+say less. contrib's and ddtrace's wrappers stay where they are when they are switched off from
+underneath somebody else's, and Sentry's are put on also where it only watches for errors.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from enum import Flag
+from typing import Any, NamedTuple, cast
+
+# Deeper than anybody wraps; an application's object may answer to any attribute without end.
+_MAX_LAYERS = 20
+
+METRICS_OF_REDIS_PY = {
+    "COMMAND": ("db.client.operation.duration",),
+    "CONNECTION_BASIC": ("db.client.connection.count", "db.client.connection.create_time"),
+    "CONNECTION_ADVANCED": ("db.client.connection.timeouts", "db.client.connection.wait_time"),
+    "CSC": ("redis.client.csc.requests",),
+    "PUBSUB": ("redis.client.pubsub.messages",),
+    "STREAMING": ("redis.client.stream.lag",),
+}
+"""What redis-py's groups have under names that this package uses too: `OTelConfig
+<https://github.com/redis/redis-py/blob/v8.1.0/redis/observability/config.py>`_."""
+
+
+class _Place(NamedTuple):
+    """Where a class keeps a method, and what was there."""
+
+    attributes: Mapping[str, object]
+    method: str
+    found: object
+
+
+class Neighbours:
+    """Who else makes spans of a client's calls; looks again where the method in place has changed."""
+
+    def __init__(self, *, matter: bool) -> None:
+        """``matter``: False where nobody asks whether there are any."""
+        self._matter = matter
+        self._commands: dict[type, _Place] = {}
+        self._batches: dict[type, _Place] = {}
+
+    def are_absent(self, client: object, *, is_batch: bool) -> bool:
+        """Whether nobody was there, and nobody has come since."""
+        place = (self._batches if is_batch else self._commands).get(type(client))
+        if place is None:
+            return not self._matter
+        attributes, method, found = place
+        # A single client that contrib watches has a method of its own.
+        return attributes.get(method) is found and method not in client.__dict__
+
+    def span_maker(self, client: object, *, is_batch: bool) -> str | None:
+        """The package that makes the span of this client's commands, or of its batches."""
+        kind = type(client)
+        method = "execute" if is_batch else _method_of_commands(kind)
+        holder = next((base for base in kind.__mro__ if method in vars(base)), kind)
+        place = _Place(vars(holder), method, vars(holder).get(method))
+        own: Mapping[str, object] = getattr(client, "__dict__", {})
+        others = list(_span_makers(own.get(method, place.found)))
+        if not others:
+            (self._batches if is_batch else self._commands)[kind] = place
+        return next((package for package, is_active in others if is_active()), None)
+
+
+def layers(method: object) -> Iterator[object]:
+    """A method and what it wraps, outermost first."""
+    for _ in range(_MAX_LAYERS):
+        if method is None:
+            return
+        yield method
+        method = getattr(method, "__wrapped__", None) or _kept_in_closure(method)
+
+
+def metrics_of_redis_py() -> frozenset[str]:
+    """Our metrics that redis-py makes as well now, by name."""
+    groups = {group.name for config in _configurations() for group in _groups(config)}
+    return frozenset(
+        metric for name, found in METRICS_OF_REDIS_PY.items() if name in groups for metric in found
+    )
+
+
+def _method_of_commands(kind: type) -> str:
+    """A pipeline that watches keys sends at once, past its queue."""
+    at_once = "immediate_execute_command"
+    return at_once if hasattr(kind, at_once) else "execute_command"
+
+
+def _span_makers(method: object) -> Iterator[tuple[str, Callable[[], bool]]]:
+    """Packages whose wrappers stand around a method, and whether they make spans now."""
+    for layer in layers(method):
+        function = getattr(layer, "_self_wrapper", layer)  # of wrapt
+        module = str(getattr(function, "__globals__", {}).get("__name__", ""))
+        if module.startswith("opentelemetry.instrumentation."):
+            yield "-".join(module.split(".")[:3]), _always
+        elif module.startswith("ddtrace.contrib."):
+            yield "ddtrace", _ddtrace_traces
+        elif module.startswith("sentry_sdk.integrations.redis."):
+            yield "sentry-sdk", _sentry_traces
+
+
+def _kept_in_closure(function: object) -> object:
+    """What Sentry's wrappers wrap; they do not show it otherwise."""
+    names = getattr(getattr(function, "__code__", None), "co_freevars", ())
+    cells = getattr(function, "__closure__", None) or ()
+    kept = (
+        cell for name, cell in zip(names, cells, strict=False) if name.startswith("old_execute")
+    )
+    return next((cell.cell_contents for cell in kept), None)
+
+
+def _always() -> bool:
+    return True
+
+
+def _ddtrace_traces() -> bool:
+    return bool(sys.modules["ddtrace.trace"].tracer.enabled)
+
+
+def _sentry_traces() -> bool:
+    """Not where it only collects errors, or leaves spans to OpenTelemetry."""
+    client = sys.modules["sentry_sdk"].get_client()
+    options: Mapping[str, object] = client.options
+    return (
+        client.get_integration("redis") is not None
+        and sys.modules["sentry_sdk.tracing_utils"].has_tracing_enabled(options)
+        and options.get("instrumenter") != "otel"
+    )
+
+
+def _configurations() -> list[Any]:
+    """Of redis-py's metrics; collectors go on with theirs, whatever is switched later."""
+    collectors = [
+        getattr(sys.modules.get("redis.observability.recorder"), "_metrics_collector", None),
+        getattr(
+            sys.modules.get("redis.asyncio.observability.recorder"),
+            "_async_metrics_collector",
+            None,
+        ),
+    ]
+    if any(collectors):
+        return [collector.config for collector in collectors if collector is not None]
+    providers = sys.modules.get("redis.observability.providers")
+    manager = providers and providers.get_observability_instance().get_provider_manager()
+    return [manager.config] if manager is not None and manager.config.is_enabled() else []
+
+
+def _groups(config: Any) -> Iterator[Any]:
+    kinds = cast("type[Flag]", type(config.metric_groups))
+    return (group for group in kinds if group & config.metric_groups)
