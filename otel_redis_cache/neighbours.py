@@ -55,6 +55,8 @@ class Neighbours:
 
     def span_maker(self, client: object, *, is_batch: bool) -> str | None:
         """The package that makes the span of this client's commands, or of its batches."""
+        if not self._matter:
+            return None
         kind = type(client)
         method = "execute" if is_batch else _method_of_commands(kind)
         holder = next((base for base in kind.__mro__ if method in vars(base)), kind)

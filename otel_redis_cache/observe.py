@@ -78,15 +78,10 @@ class Observer:
         self._is_choosy = bool(settings.include_commands or settings.exclude_commands)
         self.is_idle = not settings.traces and not settings.metrics and not settings.snapshot
         """Whether the settings leave nothing to observe."""
-        self._is_off_beside_others = settings.on_conflict == "off"
-        self._neighbours = Neighbours(matter=settings.traces and settings.on_conflict != "both")
-        self._leaves_span = self._leaves_metrics = False
-        self._has_looked = False
-
-    @property
-    def is_off(self) -> bool:
+        self.is_off = False
         """Whether another instrumentation makes the same telemetry, and ``on_conflict`` is off."""
-        return self._is_off_beside_others and (self._leaves_span or self._leaves_metrics)
+        self._neighbours = Neighbours(matter=settings.traces and settings.on_conflict != "both")
+        self._has_looked = False
 
     # Opening a call.
 
@@ -100,7 +95,7 @@ class Observer:
         call = Call(self, client, args, kwargs)
         if not self._neighbours.are_absent(client, is_batch=False):
             self._make_way(call)
-        return None if call.has_other_span and self._is_off_beside_others else call
+        return None if self.is_off else call
 
     @harmless("open")
     def open_batch(self, pipeline: object, kwargs: Mapping[str, object]) -> Call | None:
@@ -111,7 +106,7 @@ class Observer:
         call = Call(self, pipeline, queue, kwargs, is_batch=True, transaction=transaction)
         if not self._neighbours.are_absent(pipeline, is_batch=True):
             self._make_way(call)
-        return None if call.has_other_span and self._is_off_beside_others else call
+        return None if self.is_off else call
 
     @harmless("open")
     def open_script(self, client: Any, script: Any, keys: Any, args: Any) -> Call | None:
@@ -134,8 +129,6 @@ class Observer:
         """What ``invalidate()`` tells of itself; None where there is nothing to observe."""
         if not self._observes(client, ()):
             return None
-        if self._is_off_beside_others and self._neighbours.span_maker(client, is_batch=False):
-            return None
         return Sweep(
             self.recorder, self._caches, self._settings, client, label, pattern, traced=traced
         )
@@ -152,28 +145,27 @@ class Observer:
         if self.is_idle or not is_instrumentation_enabled():
             return False
         if not self._has_looked:
-            self._look_around()
+            self._look_around(client)
         if args and args[0] in clients.TOPOLOGY_COMMANDS and clients.is_cluster_node(client):
             return False
-        return not (self._is_off_beside_others and self._leaves_metrics)
+        return not self.is_off
 
     def look_again(self) -> None:
         """Redis-py's own metrics are switched on or off."""
         self._has_looked = False
 
     @harmless("conflict")
-    def _look_around(self) -> None:
-        """At the first command, see who else records metrics.
+    def _look_around(self, client: object) -> None:
+        """At the first command, see whether another instrumentation makes the same telemetry.
 
         Threads whose first commands meet all look, come to the same verdict and follow it; the
         flag is set last, so that none goes on without it.
         """
         try:
             if self._settings.on_conflict != "both":
-                left = self.recorder.leave(metrics_of_redis_py())
-                self._leaves_metrics = bool(left)
-                if left:
-                    self._say_who("redis.observability", ", ".join(left))
+                if left := self.recorder.leave(metrics_of_redis_py()):
+                    self._leave_to("redis.observability", ", ".join(left))
+                self._leaves_spans(client, is_batch=False)
             self.recorder.look_at_resource()
         finally:
             self._has_looked = True
@@ -181,13 +173,18 @@ class Observer:
     @harmless("conflict")
     def _make_way(self, call: Call) -> None:
         """Make no span where another instrumentation makes one of the same call."""
-        maker = self._neighbours.span_maker(call.instance, is_batch=call.is_batch)
-        self._leaves_span = call.has_other_span = maker is not None
-        if maker is not None:
-            self._say_who(maker, "spans")
+        call.has_other_span = self._leaves_spans(call.instance, is_batch=call.is_batch)
 
-    def _say_who(self, other: str, what: str) -> None:
-        if self._is_off_beside_others:
+    def _leaves_spans(self, client: object, *, is_batch: bool) -> bool:
+        maker = self._neighbours.span_maker(client, is_batch=is_batch)
+        if maker is not None:
+            self._leave_to(maker, "spans")
+        return maker is not None
+
+    def _leave_to(self, other: str, what: str) -> None:
+        """Leave to another instrumentation what it makes, and say so once."""
+        if self._settings.on_conflict == "off":
+            self.is_off = True
             line = "%s is active: this package is off (on_conflict=off)"
             self.recorder.say_once(line, other, once_for=other)
         else:

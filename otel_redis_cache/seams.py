@@ -164,7 +164,8 @@ class Seams:
             seam = self._wrapped.get((owner, row.method))
             original = vars(owner).get(row.method)
             if original is not None and (seam is None or not seam.is_in_place):
-                wrapper = row.make(self, original)
+                # Wrappers of wrapt know the instance that they are called for only by this way.
+                wrapper = row.make(self, getattr(owner, row.method))
                 self._wrapped[owner, row.method] = Seam(owner, row.method, original, wrapper)
                 setattr(owner, row.method, wrapper)
 
