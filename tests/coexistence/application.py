@@ -27,6 +27,7 @@ try:
 except ImportError:  # of Python 3.10, which it does not support
     valkey = None
 
+LIBRARIES = ("redis", *(["valkey"] if valkey is not None else []))
 SCRIPT = "return 1"
 MODES = ("yield", "both", "off")
 
@@ -125,9 +126,8 @@ class Meeting:
     def see(self) -> Seen:
         """Every kind of call once, and who saw it."""
         self._said.clear()
-        libraries = ("redis", *(["valkey"] if valkey is not None else []))
         return {
-            **{library: self._see_library(library) for library in libraries},
+            **{library: self._see_library(library) for library in LIBRARIES},
             "said": list(self._said),
         }
 
