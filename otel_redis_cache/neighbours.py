@@ -10,6 +10,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from enum import Flag
+from types import FunctionType
 from typing import Any, NamedTuple, cast
 
 # Deeper than anybody wraps; an application's object may answer to any attribute without end.
@@ -95,7 +96,9 @@ def _span_makers(method: object) -> Iterator[tuple[str, Callable[[], bool]]]:
     """Packages whose wrappers stand around a method, and whether they make spans now."""
     for layer in layers(method):
         function = getattr(layer, "_self_wrapper", layer)  # of wrapt
-        module = str(getattr(function, "__globals__", {}).get("__name__", ""))
+        if not isinstance(function, FunctionType):
+            continue
+        module = str(function.__globals__.get("__name__", ""))
         if module.startswith("opentelemetry.instrumentation."):
             yield "-".join(module.split(".")[:3]), _always
         elif module.startswith("ddtrace.contrib."):
@@ -106,12 +109,12 @@ def _span_makers(method: object) -> Iterator[tuple[str, Callable[[], bool]]]:
 
 def _kept_in_closure(function: object) -> object:
     """What Sentry's wrappers wrap; they do not show it otherwise."""
-    names = getattr(getattr(function, "__code__", None), "co_freevars", ())
-    cells = getattr(function, "__closure__", None) or ()
-    kept = (
-        cell for name, cell in zip(names, cells, strict=False) if name.startswith("old_execute")
+    if not isinstance(function, FunctionType):
+        return None
+    cells = zip(function.__code__.co_freevars, function.__closure__ or (), strict=False)
+    return next(
+        (cell.cell_contents for name, cell in cells if name.startswith("old_execute")), None
     )
-    return next((cell.cell_contents for cell in kept), None)
 
 
 def _always() -> bool:

@@ -29,6 +29,7 @@ def test_of_two_clients_only_the_one_that_it_watches_is_left_to_it(
     theirs = Recording()
     recording.instrument()
     client.get("user:1")
+    watched: Any
     with redis.Redis.from_url(valkey_server.url) as watched:
         RedisInstrumentor.instrument_client(watched, tracer_provider=theirs.tracer_provider)
         watched.get("user:1")
