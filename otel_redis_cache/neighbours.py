@@ -8,7 +8,7 @@ underneath somebody else's, and Sentry's are put on also where it only watches f
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from enum import Flag
 from types import FunctionType
 from typing import Any, NamedTuple, cast
@@ -28,12 +28,17 @@ METRICS_OF_REDIS_PY = {
 <https://github.com/redis/redis-py/blob/v8.1.0/redis/observability/config.py>`_."""
 
 
+Maker = tuple[str, Callable[[], bool]]
+"""A package whose wrapper stands around a method, and whether it makes spans now."""
+
+
 class _Place(NamedTuple):
-    """Where a class keeps a method, and what was there."""
+    """Where a class keeps a method, what was there, and who had wrapped it."""
 
     attributes: Mapping[str, object]
     method: str
     found: object
+    makers: Sequence[Maker]
 
 
 class Neighbours:
@@ -50,23 +55,21 @@ class Neighbours:
         place = (self._batches if is_batch else self._commands).get(type(client))
         if place is None:
             return not self._matter
-        attributes, method, found = place
+        attributes, method, found, makers = place
         # A single client that contrib watches has a method of its own.
-        return attributes.get(method) is found and method not in client.__dict__
+        return not makers and attributes.get(method) is found and method not in client.__dict__
 
     def span_maker(self, client: object, *, is_batch: bool) -> str | None:
         """The package that makes the span of this client's commands, or of its batches."""
         if not self._matter:
             return None
-        kind = type(client)
-        method = "execute" if is_batch else _method_of_commands(kind)
-        holder = next((base for base in kind.__mro__ if method in vars(base)), kind)
-        place = _Place(vars(holder), method, vars(holder).get(method))
+        places = self._batches if is_batch else self._commands
+        place = places.get(kind := type(client))
+        if place is None or place.attributes.get(place.method) is not place.found:
+            place = places[kind] = _place_of(kind, "execute" if is_batch else _at_once(kind))
         own: Mapping[str, object] = getattr(client, "__dict__", {})
-        others = list(_span_makers(own.get(method, place.found)))
-        if not others:
-            (self._batches if is_batch else self._commands)[kind] = place
-        return next((package for package, is_active in others if is_active()), None)
+        makers = _makers(own[place.method]) if place.method in own else place.makers
+        return next((package for package, is_active in makers if is_active()), None)
 
 
 def layers(method: object) -> Iterator[object]:
@@ -86,25 +89,33 @@ def metrics_of_redis_py() -> frozenset[str]:
     )
 
 
-def _method_of_commands(kind: type) -> str:
-    """A pipeline that watches keys sends at once, past its queue."""
+def _at_once(kind: type) -> str:
+    """The method that sends one command; that of a pipeline which watches keys passes its queue."""
     at_once = "immediate_execute_command"
     return at_once if hasattr(kind, at_once) else "execute_command"
 
 
-def _span_makers(method: object) -> Iterator[tuple[str, Callable[[], bool]]]:
-    """Packages whose wrappers stand around a method, and whether they make spans now."""
+def _place_of(kind: type, method: str) -> _Place:
+    attributes = vars(next((base for base in kind.__mro__ if method in vars(base)), kind))
+    found = attributes.get(method)
+    return _Place(attributes, method, found, _makers(found))
+
+
+def _makers(method: object) -> Sequence[Maker]:
+    """Whose wrappers stand around a method."""
+    makers: list[Maker] = []
     for layer in layers(method):
         function = getattr(layer, "_self_wrapper", layer)  # of wrapt
         if not isinstance(function, FunctionType):
             continue
         module = str(function.__globals__.get("__name__", ""))
         if module.startswith("opentelemetry.instrumentation."):
-            yield "-".join(module.split(".")[:3]), _always
+            makers.append(("-".join(module.split(".")[:3]), _always))
         elif module.startswith("ddtrace.contrib."):
-            yield "ddtrace", _ddtrace_traces
+            makers.append(("ddtrace", _ddtrace_traces))
         elif module.startswith("sentry_sdk.integrations.redis."):
-            yield "sentry-sdk", _sentry_traces
+            makers.append(("sentry-sdk", _sentry_traces))
+    return makers
 
 
 def _kept_in_closure(function: object) -> object:
