@@ -1,7 +1,7 @@
 """When a server could not be reached, as the calls of this process saw it.
 
 An outage begins when a call fails on the network, or with the third time-out in a row, dated to
-the start of that call; it ends with the answer to a call that was started later, and does not begin
+the start of that call; it ends with the answer to an attempt that was made later, and does not begin
 where there was such an answer already. Answers are all that tell: an error reply is one.
 """
 
@@ -99,17 +99,21 @@ class Outages:
         error_type: str,
         *,
         started: int,
+        attempted: int,
         started_unix: int,
         ended: int,
     ) -> Outage | None:
-        """Take what became of one call; returns the outage that it ended."""
+        """Take what became of one call, and when its first and its last attempt were made.
+
+        Returns the outage that it ended.
+        """
         with self._lock:
             server = self._server_of(target)
             over = None
             if contact is Contact.ANSWERED:
-                server.answered = max(server.answered, started)
+                server.answered = max(server.answered, attempted)
                 server.timeouts = 0
-                if server.outage is not None and started > server.outage.began:
+                if server.outage is not None and attempted > server.outage.began:
                     over = replace(server.outage, ended=ended)
                     self._history.append(over)
                     server.outage = None

@@ -1,63 +1,76 @@
-"""Who makes the spans of cluster clients, with the packages really around them."""
+"""Cluster clients beside the packages: their calls have one span too, before us and after us."""
 
 from __future__ import annotations
 
 import json
 
 import pytest
-import redis
+
+from tests.real.clusters import Cluster
 
 from .packages import PACKAGES
 from .processes import run
 
 PROGRAM = """
 import asyncio, json, sys
-import redis, redis.asyncio, redis.cluster
-from otel_redis_cache.neighbours import Neighbours
+import redis.asyncio.cluster, redis.cluster
+from otel_redis_cache import RedisCacheInstrumentor
 from tests.coexistence.packages import PACKAGES
+from tests.recording import Recording
 
-package, host, port = sys.argv[1:]
-neighbours, other = Neighbours(matter=True), PACKAGES[package]()
-told = {}
+package, way, host, port = sys.argv[1:]
+other, told = PACKAGES[package](), {}
 
-def tell(name, client, is_batch):
-    told[name] = [
-        neighbours.span_maker(client, is_batch=is_batch),
-        neighbours.are_absent(client, is_batch=is_batch),
-    ]
+def count(recording, name, stage):
+    told[name].append([stage, len(recording.take()), len(other.spans())])
 
-def clients(stage):
+def use(recording, stage):
     with redis.cluster.RedisCluster(host=host, port=int(port)) as client:
-        tell(stage + " commands", client, False)
-        tell(stage + " batches", client.pipeline(), True)
+        client.get("{user}:1")
+        other.spans(), recording.take()
+        with other.trace():
+            client.get("{user}:1")
+        count(recording, "get", stage)
+        with other.trace():
+            client.pipeline().get("{user}:1").get("{user}:1").execute()
+        count(recording, "pipeline", stage)
 
-async def clients_async(stage):
-    async with redis.asyncio.RedisCluster(host=host, port=int(port)) as client:
-        tell(stage + " asyncio commands", client, False)
-        tell(stage + " asyncio batches", client.pipeline(), True)
+async def use_asyncio(recording, stage):
+    async with redis.asyncio.cluster.RedisCluster(host=host, port=int(port)) as client:
+        await client.get("{user}:1")
+        other.spans(), recording.take()
+        with other.trace():
+            await client.get("{user}:1")
+        count(recording, "asyncio get", stage)
+        with other.trace():
+            await client.pipeline().get("{user}:1").get("{user}:1").execute()
+        count(recording, "asyncio pipeline", stage)
 
-for stage in ("before", "beside"):
-    clients(stage)
-    asyncio.run(clients_async(stage))
+told = {name: [] for name in ("get", "pipeline", "asyncio get", "asyncio pipeline")}
+if way == "theirs first":
     other.switch_on()
-with redis.cluster.RedisCluster(host=host, port=int(port)) as client:
-    other.spans()
-    with other.trace():
-        client.get("user:1")
-    told["spans"] = len(other.spans())
+for mode in ("yield", "both", "off"):
+    recording = Recording()
+    recording.instrument(on_conflict=mode)
+    if way == "ours first" and mode == "yield":
+        use(recording, "alone")
+        asyncio.run(use_asyncio(recording, "alone"))
+        other.switch_on()
+    use(recording, mode)
+    asyncio.run(use_asyncio(recording, mode))
+    RedisCacheInstrumentor().uninstrument()
 print(json.dumps(told))
 """
-KINDS = ("commands", "batches", "asyncio commands", "asyncio batches")
+KINDS = ("get", "pipeline", "asyncio get", "asyncio pipeline")
 
 
+@pytest.mark.parametrize("way", ["theirs first", "ours first"])
 @pytest.mark.parametrize("package", PACKAGES)
-def test_the_spans_of_cluster_clients_are_known_to_be_made(
-    valkey_cluster: redis.Redis, package: str
+def test_calls_of_cluster_clients_are_seen_as_the_mode_says(
+    valkey_cluster: Cluster, package: str, way: str
 ) -> None:
-    port = valkey_cluster.connection_pool.connection_kwargs["port"]
-    told = json.loads(run("-c", PROGRAM, package, "127.0.0.1", str(port)))
-    assert told.pop("spans") == 1
-    assert told == {
-        **{f"before {kind}": [None, True] for kind in KINDS},
-        **{f"beside {kind}": [PACKAGES[package].name, False] for kind in KINDS},
-    }
+    port = str(valkey_cluster.ports[0])
+    told = json.loads(run("-c", PROGRAM, package, way, valkey_cluster.host, port))
+    alone = [["alone", 1, 0]] if way == "ours first" else []
+    each = [*alone, ["yield", 0, 1], ["both", 1, 1], ["off", 0, 1]]
+    assert told == dict.fromkeys(KINDS, each)

@@ -14,7 +14,7 @@ def test_defaults_are_those_of_the_contract() -> None:
 
     assert settings == Settings()
     assert settings.names_automatically
-    assert settings.metrics == {"operations", "cache", "ratio", "ttl", "loads"}
+    assert settings.metrics == {"operations", "cache", "ratio", "ttl", "loads", "resilience"}
     assert (settings.query_text, settings.key_attribute) == ("sanitized", "none")
     assert settings.on_conflict == "yield"
 
@@ -29,8 +29,12 @@ FROM_ENVIRONMENT: list[tuple[str, str, object]] = [
     ("duration_by_cache", "ON", True),
     ("traces", "0", False),
     ("metrics", "none", frozenset()),
-    ("metrics", "all", {"operations", "cache", "ratio", "ttl", "loads", "size"}),
-    ("metrics", "default, size", {"operations", "cache", "ratio", "ttl", "loads", "size"}),
+    ("metrics", "all", {"operations", "cache", "ratio", "ttl", "loads", "resilience", "size"}),
+    (
+        "metrics",
+        "default, size",
+        {"operations", "cache", "ratio", "ttl", "loads", "resilience", "size"},
+    ),
     ("metrics", "cache, ratio", {"cache", "ratio"}),
     ("query_text", "KEYS", "keys"),
     ("key_attribute", "template", "template"),
