@@ -123,7 +123,16 @@ class Sentry:
     overlooks = ("watched",)
 
     def __init__(self, **options: Any) -> None:
-        self._options = {"traces_sample_rate": 1.0, **options}
+        from sentry_sdk.integrations.redis import RedisIntegration
+
+        # It would import every framework that is installed to see what it can watch.
+        self._only_asked_for = {"auto_enabling_integrations": False}
+        self._options = {
+            "traces_sample_rate": 1.0,
+            "integrations": [RedisIntegration()],
+            **self._only_asked_for,
+            **options,
+        }
         self._envelopes: list[Any] = []
 
     def switch_on(self) -> None:
@@ -141,7 +150,7 @@ class Sentry:
         """Its wrappers stay for good; it makes no spans any more."""
         import sentry_sdk
 
-        sentry_sdk.init()
+        sentry_sdk.init(**self._only_asked_for)
 
     def trace(self) -> AbstractContextManager[object]:
         import sentry_sdk

@@ -27,11 +27,10 @@ print(recording.operations(), recording.lookups())
 """
 
 WITHOUT_ITS_INTEGRATION = """
-import sentry_sdk.integrations.redis as integration
-
-other = Sentry(disabled_integrations=[integration.RedisIntegration])
-other.switch_on()
+Sentry().switch_on()
 recording.instrument()
+other = Sentry(integrations=[])
+other.switch_on()
 with other.trace():
     client.get("user:1")
 print(recording.operations(), other.spans())
