@@ -133,7 +133,8 @@ def _always() -> bool:
 
 
 def _ddtrace_traces() -> bool:
-    return bool(sys.modules["ddtrace.trace"].tracer.enabled)
+    module = sys.modules.get("ddtrace.trace", sys.modules["ddtrace"])  # before version 3
+    return bool(module.tracer.enabled)
 
 
 def _sentry_traces() -> bool:
