@@ -126,7 +126,7 @@ class Sentry:
         from sentry_sdk.integrations.redis import RedisIntegration
 
         # It would import every framework that is installed to see what it can watch.
-        self._only_asked_for = {"auto_enabling_integrations": False}
+        self._only_asked_for: dict[str, Any] = {"auto_enabling_integrations": False}
         self._options = {
             "traces_sample_rate": 1.0,
             "integrations": [RedisIntegration()],
