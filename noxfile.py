@@ -13,6 +13,7 @@ BEHAVIOUR = (
     "tests/integration",
     "tests/safety",
     "tests/golden",
+    "tests/coexistence",
 )
 
 

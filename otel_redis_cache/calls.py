@@ -94,6 +94,7 @@ class Call:
         "failed_index",
         "failure",
         "followed",
+        "has_other_span",
         "instance",
         "is_batch",
         "is_recorded",
@@ -149,6 +150,8 @@ class Call:
         self.context_before: Context | None = None
         self.blocks = False
         """Whether the server makes this call wait for data; inside a transaction nothing waits."""
+        self.has_other_span = False
+        """Whether another instrumentation makes the span of this call."""
         self.deferred = False
         """Whether only the reply can tell if there will be a span."""
         self.reply: Any = None

@@ -5,7 +5,6 @@ What it relies on is held by tests against the oldest and the newest supported c
 
 from __future__ import annotations
 
-import sys
 import weakref
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -182,37 +181,6 @@ def _module(client: Any) -> str:
         if base.__module__.partition(".")[0] in ("redis", "valkey"):
             return base.__module__
     return "redis"
-
-
-def other_span_maker(client: Any) -> str | None:
-    """Another instrumentation that makes spans of this client's calls."""
-    contrib = sys.modules.get("opentelemetry.instrumentation.redis")
-    if contrib is not None and (
-        contrib.RedisInstrumentor().is_instrumented_by_opentelemetry
-        or cast("dict[str, object]", vars(client)).get("_is_instrumented_by_opentelemetry")
-    ):
-        return "opentelemetry-instrumentation-redis"
-    for package in ("redis", "valkey"):
-        if getattr(sys.modules.get(package), "_datadog_patch", False):
-            return "ddtrace"
-    wrapper: Any = getattr(cast("object", client), "execute_command", None)
-    while wrapper is not None:
-        if str(getattr(wrapper, "__module__", "")).startswith("sentry_sdk."):
-            return "sentry-sdk"
-        wrapper = getattr(wrapper, "__wrapped__", None)
-    return None
-
-
-def records_own_durations() -> bool:
-    """Whether redis-py's own observability records command durations."""
-    providers = sys.modules.get("redis.observability.providers")
-    config = sys.modules.get("redis.observability.config")
-    if providers is None or config is None:
-        return False
-    instance = providers.get_observability_instance()
-    if not instance.is_enabled():
-        return False
-    return bool(instance.get_provider_manager().config.metric_groups & config.MetricGroup.COMMAND)
 
 
 _targets: weakref.WeakKeyDictionary[object, Target] = weakref.WeakKeyDictionary()

@@ -159,6 +159,20 @@ def _inherit(_: Seams, original: Method) -> Method:
     return make
 
 
+def _look_again(seams: Seams, original: Method) -> Method:
+    """Redis-py's own metrics are switched on or off."""
+
+    @functools.wraps(original)
+    def switch(self: Any, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return original(self, *args, **kwargs)
+        finally:
+            for observer in seams.observers():
+                observer.look_again()
+
+    return switch
+
+
 class Wrap(NamedTuple):
     """How a method is wrapped, where it is called and where it is awaited."""
 
@@ -241,4 +255,12 @@ def rows(library: str, client: str) -> Iterator[Row]:
     yield Row(f"{library}.exceptions", "AskError", "__init__", attempts.redirect)
 
 
-ROWS = tuple(row for library, client in LIBRARIES.items() for row in rows(library, client))
+_OWN_METRICS = tuple(
+    Row("redis.observability.providers", "ObservabilityInstance", method, _look_again)
+    for method in ("init", "shutdown")
+)
+
+ROWS = (
+    *(row for library, client in LIBRARIES.items() for row in rows(library, client)),
+    *_OWN_METRICS,
+)

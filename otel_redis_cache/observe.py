@@ -27,6 +27,7 @@ from otel_redis_cache.facts import Contact, Failure
 from otel_redis_cache.guard import harmless
 from otel_redis_cache.latencies import Latencies
 from otel_redis_cache.loads import Caller, Times, current_caller
+from otel_redis_cache.neighbours import Neighbours, metrics_of_redis_py
 from otel_redis_cache.operands import word
 from otel_redis_cache.outcomes import Expiring, Terms
 from otel_redis_cache.reasons import Label
@@ -82,6 +83,7 @@ class Observer:
         """Whether the settings leave nothing to observe."""
         self.is_off = False
         """Whether another instrumentation makes the same telemetry, and ``on_conflict`` is off."""
+        self._neighbours = Neighbours(matter=settings.traces and settings.on_conflict != "both")
         self._has_looked = False
 
     # Opening a call.
@@ -91,7 +93,12 @@ class Observer:
         self, client: object, args: Sequence[object], kwargs: Mapping[str, object]
     ) -> Call | None:
         """A call for one command; None where there is nothing to observe."""
-        return Call(self, client, args, kwargs) if self._observes(client, args) else None
+        if not self._observes(client, args):
+            return None
+        call = Call(self, client, args, kwargs)
+        if not self._neighbours.are_absent(client, is_batch=False):
+            self._make_way(call)
+        return None if self.is_off else call
 
     @harmless("open")
     def open_batch(self, pipeline: object, kwargs: Mapping[str, object]) -> Call | None:
@@ -102,7 +109,9 @@ class Observer:
         call = Call(self, pipeline, queued, kwargs, is_batch=True, transaction=transaction)
         if clients.is_of_cluster(pipeline):
             call.queue = list(clusters.queue_of(pipeline))
-        return call
+        if not self._neighbours.are_absent(pipeline, is_batch=True):
+            self._make_way(call)
+        return None if self.is_off else call
 
     @harmless("open")
     def open_script(self, client: Any, script: Any, keys: Any, args: Any) -> Call | None:
@@ -145,6 +154,10 @@ class Observer:
             return False
         return not self.is_off
 
+    def look_again(self) -> None:
+        """Redis-py's own metrics are switched on or off."""
+        self._has_looked = False
+
     def _take_in(self, call: Call, args: Sequence[object]) -> None:
         """What a client sends by itself belongs to the call that it serves."""
         if args and word(args[0]) == "SCRIPT LOAD":
@@ -162,29 +175,35 @@ class Observer:
         """
         try:
             if self._settings.on_conflict != "both":
-                self._make_way(client)
+                if left := self.recorder.leave(metrics_of_redis_py()):
+                    self._leave_to("redis.observability", ", ".join(left))
+                self._leaves_spans(client, is_batch=False)
             self.recorder.look_at_resource()
         finally:
             self._has_looked = True
 
-    def _make_way(self, client: object) -> None:
-        spans = clients.other_span_maker(client) if self._settings.traces else None
-        durations = "redis.observability" if clients.records_own_durations() else None
-        others = " and ".join(other for other in (spans, durations) if other)
-        if not others:
-            return
+    @harmless("conflict")
+    def _make_way(self, call: Call) -> None:
+        """Make no span where another instrumentation makes one of the same call."""
+        call.has_other_span = self._leaves_spans(call.instance, is_batch=call.is_batch)
+
+    def _leaves_spans(self, client: object, *, is_batch: bool) -> bool:
+        maker = self._neighbours.span_maker(client, is_batch=is_batch)
+        if maker is not None:
+            self._leave_to(maker, "spans")
+        return maker is not None
+
+    def _leave_to(self, other: str, what: str) -> None:
+        """Leave to another instrumentation what it makes, and say so once."""
         if self._settings.on_conflict == "off":
             self.is_off = True
-            self.recorder.say_once("%s is active: this package is off (on_conflict=off)", others)
-            return
-        self._makes_spans = self._makes_spans and not spans
-        self._records_durations = self._records_durations and not durations
-        left = [what for what, other in (("spans", spans), ("durations", durations)) if other]
-        self.recorder.say_once(
-            "%s is active: leaving %s to it, cache metrics go on; on_conflict=both makes both",
-            others,
-            " and ".join(left),
-        )
+            line = "%s is active: this package is off (on_conflict=off)"
+            self.recorder.say_once(line, other, once_for=other)
+        else:
+            line = (
+                "%s is active: leaving %s to it, cache metrics go on; on_conflict=both makes both"
+            )
+            self.recorder.say_once(line, other, what, once_for=other)
 
     @harmless("replies")
     def keep_replies(self, call: Call, replies: object) -> None:
@@ -247,6 +266,8 @@ class Observer:
     def _start(self, call: Call) -> None:
         call.started_unix = time.time_ns()
         if not self._makes_spans or (self._is_choosy and not self._wants_span(call)):
+            return
+        if call.has_other_span:
             return
         if call.sweep is not None and not call.sweep.traced:
             return

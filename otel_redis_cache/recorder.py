@@ -7,6 +7,7 @@ import importlib.metadata
 import logging
 import traceback
 from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Set as AbstractSet
 from functools import partial
 from typing import TypeVar
 
@@ -46,13 +47,27 @@ class Recorder:
         )
         meter = meter_provider.get_meter(names.SCOPE, version, schema_url=names.SCHEMA_URL)
         self.tallies = tallies.of(meter_provider)
-        self._histograms = {
+        self._wanted = {m.name for m in names.METRICS if m.group in settings.metrics}
+        self._all_histograms = {
             metric.name: _histogram(meter, metric)
             for metric in names.METRICS
-            if metric.kind == "histogram" and metric.group in settings.metrics
+            if metric.kind == "histogram" and metric.name in self._wanted
         }
+        self._histograms = self._all_histograms
+        """Those that take measurements now."""
         _observe(meter, self.tallies, settings)
         self._said: dict[str, object] = {}
+
+    def leave(self, metrics: AbstractSet[str]) -> list[str]:
+        """Leave these metrics, and from now on no others, to redis-py; which of ours that are.
+
+        A histogram takes no more measurements, and an observable instrument has no points, but for
+        those that tell that they are about valkey-py, which redis-py does not measure.
+        """
+        histograms = self._all_histograms
+        self._histograms = {name: histograms[name] for name in histograms.keys() - metrics}
+        self.tallies.left = metrics
+        return sorted(self._wanted & metrics)
 
     def start(
         self,
@@ -98,6 +113,8 @@ class Recorder:
         """Record how long a call took, in nanoseconds; in the span's context, for exemplars."""
         metric = names.BLOCKED_DURATION if blocking else names.OPERATION_DURATION
         histogram = self._histograms.get(metric.name)
+        if histogram is None and target.system == names.VALKEY:
+            histogram = self._all_histograms.get(metric.name)
         if histogram is not None:
             key = (target, operation, failure, cache)
             attributes = self._series(metric.name, key, _of_operation, _of_any_operation)
@@ -307,14 +324,19 @@ def _observe(meter: Meter, counts: Tallies, settings: Settings) -> None:
             if metric.kind == "gauge"
             else meter.create_observable_counter
         )
-        create(metric.name, [_callback(counts, read)], metric.unit, metric.description)
+        create(metric.name, [_callback(counts, metric.name, read)], metric.unit, metric.description)
 
 
 def _callback(
-    counts: Tallies, read: Callable[[], Iterable[tuple[int | float, Attributes]]]
+    counts: Tallies, metric: str, read: Callable[[], Iterable[tuple[int | float, Attributes]]]
 ) -> Callable[[CallbackOptions], Iterable[Observation]]:
     def observe(_: CallbackOptions) -> Iterable[Observation]:
-        return [] if counts.silent else [Observation(value, found) for value, found in read()]
+        is_left = metric in counts.left
+        return [
+            Observation(value, found)
+            for value, found in (() if counts.silent else read())
+            if not is_left or found.get(names.DB_SYSTEM_NAME) == names.VALKEY
+        ]
 
     return observe
 

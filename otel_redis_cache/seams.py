@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 from wrapt import register_post_import_hook
 
 from otel_redis_cache.forks import renew_after_fork
+from otel_redis_cache.neighbours import layers
 from otel_redis_cache.observe import Observer
 
 Method = Callable[..., Any]
@@ -67,10 +68,7 @@ class Seam:
     @property
     def is_in_place(self) -> bool:
         """Whether calls still pass our wrapper, also where somebody wrapped it in turn."""
-        found: Any = self.owner.__dict__.get(self.method)
-        while found is not None and found is not self.wrapper:
-            found = getattr(found, "__wrapped__", None)
-        return found is not None
+        return any(layer is self.wrapper for layer in layers(vars(self.owner).get(self.method)))
 
 
 class Seams:
@@ -166,7 +164,8 @@ class Seams:
             seam = self._wrapped.get((owner, row.method))
             original = vars(owner).get(row.method)
             if original is not None and (seam is None or not seam.is_in_place):
-                wrapper = row.make(self, original)
+                # Wrappers of wrapt know the instance that they are called for only by this way.
+                wrapper = row.make(self, getattr(owner, row.method))
                 self._wrapped[owner, row.method] = Seam(owner, row.method, original, wrapper)
                 setattr(owner, row.method, wrapper)
 

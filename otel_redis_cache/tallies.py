@@ -11,6 +11,7 @@ import time
 import weakref
 from collections import deque
 from collections.abc import Callable
+from collections.abc import Set as AbstractSet
 from typing import Generic, TypeVar
 
 from otel_redis_cache import conventions as names
@@ -106,6 +107,8 @@ class Tallies:
         """Start at zero."""
         self.silent = False
         """True once another provider has taken over: its instruments then report nothing."""
+        self.left: AbstractSet[str] = frozenset()
+        """Metrics that redis-py makes itself, by name."""
         self.automatic_names = FirstNames()
         self.reasons = FirstNames()
         """The application's own reasons for removal."""

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import copy
 import gc
-import importlib.util
 import logging
 import subprocess
 import sys
 import weakref
 from collections.abc import Iterator
-from contextlib import contextmanager
 from importlib import import_module
 from typing import Any
 
@@ -18,7 +16,6 @@ import pytest
 import redis
 import redis.asyncio
 from opentelemetry import metrics
-from opentelemetry.instrumentation.redis import RedisInstrumentor
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.trace import Span
@@ -613,85 +610,6 @@ def test_keys_that_are_no_cache_have_spans_and_durations_alone(
     assert recording.counts("cache.invalidation.requests") == {}
     assert len(recording.spans()) == 4
     assert "cache.hit" not in attributes_of(recording.spans()[1])
-
-
-@contextmanager
-def contrib(recording: Recording) -> Iterator[None]:
-    """contrib's instrumentation, put on first and taken off last: it cannot leave from below."""
-    instrumentor = RedisInstrumentor()
-    instrumentor.instrument(tracer_provider=recording.tracer_provider)
-    try:
-        yield
-    finally:
-        RedisCacheInstrumentor().uninstrument()
-        instrumentor.uninstrument()
-
-
-def test_next_to_contribs_instrumentation_nothing_is_made_twice(
-    client: Any, recording: Recording, caplog: pytest.LogCaptureFixture
-) -> None:
-    with contrib(recording):
-        recording.instrument()
-        client.get("user:1")
-        client.get("user:1")
-
-    assert recording.spans() == []
-    assert recording.lookups() == {("user", "miss"): 2}
-    assert recording.counts("db.client.operation.duration") == {"GET": 2}
-    (line,) = [r.getMessage() for r in caplog.records if r.name == "otel_redis_cache"]
-    assert line.startswith("opentelemetry-instrumentation-redis is active: leaving spans to it")
-
-
-@pytest.mark.parametrize(("mode", "spans", "misses"), [("both", 1, 1), ("off", 0, 0)])
-def test_a_conflict_can_be_settled_otherwise(
-    client: Any, recording: Recording, mode: str, spans: int, misses: int
-) -> None:
-    with contrib(recording):
-        recording.instrument(on_conflict=mode)
-        client.get("user:1")
-
-    assert len(recording.spans()) == spans
-    assert sum(recording.lookups().values()) == misses
-
-
-WITH_OWN_METRICS = """
-import sys
-import redis
-from redis.observability import OTelConfig, get_observability_instance
-from redis.observability.config import MetricGroup
-from tests.recording import Recording
-
-get_observability_instance().init(OTelConfig(metric_groups=[MetricGroup[sys.argv[1]]]))
-recording = Recording()
-recording.instrument()
-redis.Redis.from_url(sys.argv[2]).get("user:1")
-print(recording.counts("db.client.operation.duration"), recording.operations())
-print(recording.lookups())
-"""
-
-
-@pytest.mark.skipif(
-    importlib.util.find_spec("redis.observability") is None,
-    reason="redis-py has metrics of its own from 7.2 on",
-)
-@pytest.mark.parametrize(("group", "durations"), [("COMMAND", {}), ("RESILIENCY", {"GET": 1})])
-def test_redis_own_durations_are_left_to_it(
-    valkey_server: RedisServer, group: str, durations: dict[str, int]
-) -> None:
-    """In a process of its own: redis-py's observability cannot be switched off again."""
-    valkey_server.flush()
-    ran = subprocess.run(
-        [sys.executable, "-c", WITH_OWN_METRICS, group, valkey_server.url],
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=60,
-    )
-
-    assert ran.stdout.splitlines() == [f"{durations} ['GET']", "{('user', 'miss'): 1}"]
-    assert ("redis.observability is active: leaving durations to it" in ran.stderr) is (
-        not durations
-    )
 
 
 def test_a_resource_without_an_instance_is_said_once(

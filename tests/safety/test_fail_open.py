@@ -19,6 +19,7 @@ from otel_redis_cache import (
     connections,
     descriptions,
     failures,
+    neighbours,
     observe,
     outcomes,
     sweeps,
@@ -49,7 +50,7 @@ def broken(*_: object, **__: object) -> Any:
 
 STEPS: dict[str, tuple[object, str, str]] = {
     "suppression": (observe, "is_instrumentation_enabled", "open"),
-    "conflicts": (clients, "other_span_maker", "conflict"),
+    "conflicts": (neighbours.Neighbours, "span_maker", "conflict"),
     "queue": (clients, "queued", "open"),
     "sending": (clients, "sends", "open"),
     "scripts": (clients, "queues", "open"),

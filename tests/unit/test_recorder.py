@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from otel_redis_cache.facts import Failure, Target
+from otel_redis_cache.facts import Failure, Outcome, Target
 from otel_redis_cache.recorder import Recorder
 from otel_redis_cache.settings import Settings
 from tests.recording import Recording
@@ -71,3 +71,44 @@ def test_a_failure_is_told_by_its_type_and_status(recording: Recording) -> None:
         ("GET", "OOM", "OOM"): 1,
         ("GET", "redis.exceptions.TimeoutError"): 1,
     }
+
+
+def test_metrics_that_are_left_get_nothing_more_and_come_back(recording: Recording) -> None:
+    recorder = recorder_of(recording)
+    target = Target("redis", "here")
+    outcome = Outcome()
+    outcome.lookups["user", "hit"] = 1
+
+    def happen() -> None:
+        recorder.record_duration(target, "GET", 1_000, None, None, blocking=False)
+        recorder.count(target, outcome)
+
+    happen()
+    assert recorder.leave({"db.client.operation.duration", "cache.requests", "not.ours"}) == [
+        "cache.requests",
+        "db.client.operation.duration",
+    ]
+    happen()
+    assert recording.counts("db.client.operation.duration") == {"GET": 1}
+    assert "cache.requests" not in recording.metrics()
+    assert recording.counts("cache.hit_ratio") == {"user": 1.0}
+
+    assert recorder.leave(set()) == []
+    happen()
+    assert recording.counts("db.client.operation.duration") == {"GET": 2}
+    assert recording.lookups() == {("user", "hit"): 3}
+
+
+def test_what_is_left_to_redis_py_is_not_left_for_valkey_py(recording: Recording) -> None:
+    recorder = recorder_of(recording)
+    recorder.leave({"db.client.operation.duration", "cache.requests"})
+    outcome = Outcome()
+    outcome.lookups["user", "hit"] = 1
+    for system in ("redis", "valkey"):
+        target = Target(system, "here")
+        recorder.record_duration(target, "GET", 1_000, None, None, blocking=False)
+        recorder.count(target, outcome)
+
+    for metric in ("db.client.operation.duration", "cache.requests"):
+        ((attributes, count),) = recording.points(metric)
+        assert (attributes["db.system.name"], count) == ("valkey", 1)
