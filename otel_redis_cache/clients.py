@@ -56,13 +56,37 @@ def is_cluster_node(client: Any) -> bool:
     the application reach the nodes another way.
     """
     pool = getattr(client, "connection_pool", None)
-    if pool is None:
-        return False
+    return pool is not None and is_cluster(owner_of(pool))
+
+
+def owner_of(pool: Any) -> Any:
+    """The cluster client that made a connection pool for one of its nodes; else the pool itself."""
     kwargs = cast("Mapping[str, Any]", pool.connection_kwargs)
     on_connect = kwargs.get("redis_connect_func") or kwargs.get("valkey_connect_func")
     maker: object = getattr(on_connect, "__self__", None)
-    lineage = {base.__name__ for base in type(maker).__mro__}
-    return not lineage.isdisjoint({"RedisCluster", "ValkeyCluster"})
+    return maker if is_cluster(maker) else pool
+
+
+def pool_name(pool: Any) -> str | None:
+    """``address:port/db`` of a connection pool, as configured; all nodes of a cluster have one name.
+
+    None while a cluster client is being made, and does not know yet where it is going.
+    """
+    owner = owner_of(pool)
+    if not is_cluster(owner):
+        return str(_configured_target(pool, pool))
+    return str(target_of(owner)) if hasattr(owner, "nodes_manager") else None
+
+
+def pools_of(client: Any) -> list[Any]:
+    """The connection pools of a client; an asyncio cluster client is the one of its nodes."""
+    pool = getattr(client, "connection_pool", None)
+    if pool is not None or not is_cluster(client):
+        return [] if pool is None else [pool]
+    if is_asynchronous(client):
+        return [client]
+    made = [getattr(node, "redis_connection", None) for node in client.get_nodes()]
+    return [node.connection_pool for node in made if node is not None]
 
 
 def queues(client: Any) -> bool:

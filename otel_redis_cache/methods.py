@@ -6,6 +6,7 @@ import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+from otel_redis_cache import checkouts
 from otel_redis_cache.calls import Call, see_replies
 from otel_redis_cache.seams import MARK, Make, Method, Row, Seams, mark_of
 
@@ -135,4 +136,8 @@ def rows(library: str, client: str) -> Iterator[Row]:
     yield Row(f"{library}.commands.core", "AsyncScript", "__call__", _observed_async(open_script))
 
 
-ROWS = tuple(row for library, client in LIBRARIES.items() for row in rows(library, client))
+ROWS = tuple(
+    row
+    for library, client in LIBRARIES.items()
+    for row in (*rows(library, client), *checkouts.rows(library, client))
+)

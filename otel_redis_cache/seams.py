@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 from wrapt import register_post_import_hook
 
+from otel_redis_cache import clients, pools
 from otel_redis_cache.forks import renew_after_fork
 from otel_redis_cache.observe import Observer
 
@@ -53,6 +54,8 @@ class Row(NamedTuple):
     owner: str
     method: str
     make: Make
+    group: str = ""
+    """The group of metrics that needs this wrapper; without one it is always needed."""
 
 
 @dataclass(frozen=True)
@@ -80,6 +83,8 @@ class Seams:
         """Start with nothing wrapped."""
         self.observer: Observer | None = None
         """Watches every client that has no observer of its own."""
+        self.era = object()
+        """Another one whenever a client may have got another observer."""
         self._rows: dict[str, list[Row]] = {}
         for row in rows:
             self._rows.setdefault(row.module, []).append(row)
@@ -97,13 +102,13 @@ class Seams:
 
     def attach(self, observer: Observer) -> None:
         """Watch every client."""
-        self.observer = observer
+        self._give_way_to(observer)
         self._wrap()
 
     def detach(self) -> None:
         """Put everything back, but for clients that have an observer of their own."""
         with self._lock:
-            self.observer = None
+            self._give_way_to(None)
             self._unwrap_if_unused()
 
     def attach_to(self, client: Any, observer: Observer) -> None:
@@ -111,7 +116,9 @@ class Seams:
         with self._lock:
             self.detach_from(client)
             mark = Mark(observer)
-            setattr(client, MARK, mark)
+            for marked in (client, *clients.pools_of(client)):
+                setattr(marked, MARK, mark)
+                pools.leave(marked)  # whoever watched it
             self._marks.add(mark)
         self._wrap()
 
@@ -121,7 +128,12 @@ class Seams:
             if (mark := mark_of(client)) is not None:
                 mark.observer = None
                 delattr(client, MARK)
+                for pool in clients.pools_of(client):
+                    if mark_of(pool) is mark:
+                        delattr(pool, MARK)
+                    pools.leave(pool)
                 self._marks.discard(mark)
+                self.era = object()
             self._unwrap_if_unused()
 
     def observers(self) -> list[Observer]:
@@ -137,6 +149,7 @@ class Seams:
 
     def _wrap(self) -> None:
         """Wrap what is imported now, and the rest when the application imports it."""
+        self.era = object()
         # Without the lock, which an import in another thread may be waiting for.
         modules = [module for name in self._rows if (module := self._imported(name)) is not None]
         with self._lock:
@@ -158,8 +171,17 @@ class Seams:
             if self._is_used:
                 self._wrap_module(module)
 
+    def _give_way_to(self, observer: Observer | None) -> None:
+        """Another one, or none, watches every client, and finds their pools when they are used."""
+        before, self.observer = self.observer, observer
+        if before is not None:
+            before.recorder.tallies.pools.leave()
+
     def _wrap_module(self, module: ModuleType) -> None:
+        groups = {"", *(group for observer in self.observers() for group in observer.groups)}
         for row in self._rows[module.__name__]:
+            if row.group not in groups:
+                continue
             owner: Any = getattr(module, row.owner, None)
             if not isinstance(owner, type):
                 continue  # somebody else's module of that name, or a client we do not know yet
