@@ -85,8 +85,9 @@ def pools_of(client: Any) -> list[Any]:
         return [] if pool is None else [pool]
     if is_asynchronous(client):
         return [client]
-    made = [getattr(node, "redis_connection", None) for node in client.get_nodes()]
-    return [node.connection_pool for node in made if node is not None]
+    made = "valkey_connection" if _system(client) == VALKEY else "redis_connection"
+    nodes = [getattr(node, made) for node in client.get_nodes()]
+    return [node.connection_pool for node in nodes if node is not None]
 
 
 def queues(client: Any) -> bool:
@@ -193,7 +194,7 @@ def target_of(client: Any) -> Target:
 
 
 def _configured_target(client: Any, pool: Any) -> Target:
-    system = VALKEY if _module(client).partition(".")[0] == "valkey" else REDIS
+    system = _system(client)
     if is_cluster(client):
         return Target(system, *_seeds(client.nodes_manager), "0")
     address, port = _configured_address(pool)
@@ -228,6 +229,10 @@ def _sentinels(pool: Any) -> Iterable[str]:
     for sentinel in pool.sentinel_manager.sentinels[:5]:
         kwargs = sentinel.connection_pool.connection_kwargs
         yield f"{kwargs.get('host', 'localhost')}:{kwargs.get('port', 26379)}"
+
+
+def _system(client: Any) -> str:
+    return VALKEY if _module(client).partition(".")[0] == "valkey" else REDIS
 
 
 def _module(client: Any) -> str:

@@ -197,9 +197,8 @@ def _is_open(connection: Any) -> bool:
 
 
 def _limit_of(pool: Any) -> int | None:
-    nodes = _nodes(pool)
-    if nodes is not None:
-        limits = [cast("int", node.max_connections) for node in nodes]
-    else:
-        limits = [cast("int", pool.max_connections)]
+    manager = getattr(pool, "nodes_manager", None)
+    # Nodes that a cluster client started from are asked for the others, and do nothing else.
+    bounded = [pool] if manager is None else list(manager.nodes_cache.values())
+    limits = [cast("int", one.max_connections) for one in bounded]
     return None if any(limit >= NO_LIMIT for limit in limits) else sum(limits)

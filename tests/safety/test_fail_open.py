@@ -19,11 +19,13 @@ from otel_redis_cache import (
     descriptions,
     observe,
     outcomes,
+    pools,
     sweeps,
 )
 from otel_redis_cache import conventions as names
 from otel_redis_cache.latencies import Latencies
 from otel_redis_cache.outages import Outages
+from otel_redis_cache.pools import Pools
 from otel_redis_cache.recorder import Recorder
 from otel_redis_cache.tallies import Tallies
 from tests.real.servers import RedisServer
@@ -72,6 +74,11 @@ STEPS: dict[str, tuple[object, str, str]] = {
     "contact": (clients, "contact_of", "outage"),
     "outage": (Outages, "follow", "outage"),
     "latency": (Latencies, "add", "latency"),
+    "pools": (clients, "pool_name", "connections"),
+    "watching pools": (Pools, "watch", "connections"),
+    "connections": (pools, "belongs", "connections"),
+    "opening": (pools, "pool_of", "connections"),
+    "times of pools": (Recorder, "record_of_pool", "connections"),
     "parts": (sweeps, "around", "open"),
     "sweep": (observe, "Sweep", "open"),
     "reason": (Tallies, "reason_of", "invalidation"),
