@@ -7,6 +7,7 @@ the first time, where a connection is opened, or where a checkout waits or fails
 from __future__ import annotations
 
 import functools
+import weakref
 from collections.abc import Callable, Iterator
 from time import perf_counter_ns
 from typing import Any
@@ -29,13 +30,22 @@ _TAKEN = "_otel_redis_cache_taken"
 class Watch(Pool):
     """What telemetry makes of one pool; times are in nanoseconds."""
 
-    __slots__ = ("recorder", "times_all")
+    __slots__ = ("_observer", "times_all")
 
     def __init__(self, pool: object, name: str, observer: Observer) -> None:
         """``times_all``: each checkout and each use, with the group ``pool_times``."""
         super().__init__(pool, name)
-        self.recorder = observer.recorder
+        # A pool is no reason for an observer to live, nor is one that is gone a reason to be asked.
+        left = weakref.ref(pool)
+        self._observer = weakref.ref(observer, lambda _: pools.leave(left()))
         self.times_all = names.POOL_TIMES in observer.groups
+
+    @property
+    def recorder(self) -> Recorder:
+        """Of the observer; whoever asks has one."""
+        observer = self._observer()
+        assert observer is not None
+        return observer.recorder
 
     @harmless("connections")
     def obtained(self, connection: Any, started: int) -> None:
@@ -92,7 +102,7 @@ class Finder:
     def meet(self, pool: Any) -> Watch | None:
         """What is known of a pool; None where nobody watches it, or its cluster is not ready yet."""
         era = self._seams.era
-        observer = self._seams.observer_of(clients.owner_of(pool))
+        observer = self._seams.observer_of_pool(pool)
         if observer is None or not observer.watches_pools or observer.is_off:
             pool.__dict__[_UNWATCHED] = era
             return None

@@ -27,6 +27,8 @@ Make = Callable[["Seams", Method], Method]
 MARK = "_otel_redis_cache_mark"
 """The attribute of a client that has an observer of its own, and of all that it makes."""
 
+_MARK_OF_POOL = "_otel_redis_cache_mark_of_pool"
+"""Of its connection pool, held weakly: a pool lives on until garbage is collected."""
 
 _NOTHING: dict[str, Any] = {}
 
@@ -116,9 +118,10 @@ class Seams:
         with self._lock:
             self.detach_from(client)
             mark = Mark(observer)
-            for marked in (client, *clients.pools_of(client)):
-                setattr(marked, MARK, mark)
-                pools.leave(marked)  # whoever watched it
+            setattr(client, MARK, mark)
+            for pool in clients.pools_of(client):
+                setattr(pool, _MARK_OF_POOL, weakref.ref(mark))
+                pools.leave(pool)  # whoever watched it
             self._marks.add(mark)
         self._wrap()
 
@@ -129,8 +132,6 @@ class Seams:
                 mark.observer = None
                 delattr(client, MARK)
                 for pool in clients.pools_of(client):
-                    if mark_of(pool) is mark:
-                        delattr(pool, MARK)
                     pools.leave(pool)
                 self._marks.discard(mark)
                 self.era = object()
@@ -146,6 +147,14 @@ class Seams:
         """Who watches this client."""
         mark = mark_of(client)
         return self.observer if mark is None else mark.observer or self.observer
+
+    def observer_of_pool(self, pool: Any) -> Observer | None:
+        """Who watches this connection pool: who watches the client that it was marked for."""
+        marked = getattr(pool, "__dict__", _NOTHING).get(_MARK_OF_POOL)
+        mark: Mark | None = None if marked is None else marked()
+        if mark is not None and mark.observer is not None:
+            return mark.observer
+        return self.observer_of(clients.owner_of(pool))
 
     def _wrap(self) -> None:
         """Wrap what is imported now, and the rest when the application imports it."""

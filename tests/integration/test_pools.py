@@ -419,7 +419,8 @@ def test_a_lost_connection_that_is_opened_again_is_another_one(
     recording.instrument()
     with redis.Redis(**at(server)) as client, client.pubsub() as pubsub:
         pubsub.subscribe("news")
-        assert pubsub.get_message(timeout=1)["type"] == "subscribe"
+        told: Any = pubsub.get_message(timeout=1)
+        assert told["type"] == "subscribe"
         assert recording.counts(CREATED) == {name_of(server): 1}
         server.call("CLIENT", "KILL", "TYPE", "pubsub")
         with suppress(redis.ConnectionError):  # older clients tell, newer ones connect again
@@ -621,8 +622,9 @@ def test_a_child_counts_its_own_connections(server: RedisServer, recording: Reco
 
 def test_pending_is_exact_under_threads(server: RedisServer, recording: Recording) -> None:
     recording.instrument()
-    pool = redis.BlockingConnectionPool(max_connections=2, timeout=0.01, **at(server))
-    client: Any = redis.Redis(connection_pool=pool)
+    pool_class: Any = redis.BlockingConnectionPool
+    pool = pool_class(max_connections=2, timeout=0.01, **at(server))
+    client = client_of(pool)
     outcomes: list[bool] = []
 
     def load() -> None:

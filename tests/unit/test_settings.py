@@ -8,7 +8,6 @@ import pytest
 
 from otel_redis_cache.settings import FIELDS, FileOptions, SettingError, Settings, from_keywords
 
-
 DEFAULT = {"operations", "cache", "ratio", "ttl", "loads", "connections"}
 
 
