@@ -52,6 +52,29 @@ def serves(inner: Any, outer: Any) -> bool:
     return pool is getattr(inner, "connection_pool", None) or any(inner is s for s in sentinels)
 
 
+def pool_name(pool: Any) -> str | None:
+    """``address:port/db`` of a connection pool, as configured; all nodes of a cluster have one name.
+
+    None while a cluster client is being made, and does not know yet where it is going.
+    """
+    owner = clusters.maker_of(pool) or pool
+    if not clusters.is_cluster(owner):
+        return str(_target_of_pool(pool, _system(pool)))
+    return str(target_of(owner)) if hasattr(owner, "nodes_manager") else None
+
+
+def pools_of(client: Any) -> list[Any]:
+    """The connection pools of a client; an asyncio cluster client is the one of its nodes."""
+    pool = getattr(client, "connection_pool", None)
+    if pool is not None or not clusters.is_cluster(client):
+        return [] if pool is None else [pool]
+    if is_asynchronous(client):
+        return [client]
+    made = "valkey_connection" if _system(client) == VALKEY else "redis_connection"
+    nodes = [getattr(node, made) for node in client.get_nodes()]
+    return [node.connection_pool for node in nodes if node is not None]
+
+
 def queues(client: Any) -> bool:
     """Whether a command given to this client now waits in a pipeline."""
     if not is_pipeline(client):
@@ -139,11 +162,15 @@ def target_of(client: Any) -> Target:
 
 
 def _configured_target(client: Any, owner: Any) -> Target:
-    system = VALKEY if _module(client).partition(".")[0] == "valkey" else REDIS
+    system = _system(client)
     if is_of_cluster(client):
         return Target(system, *_address_of(clusters.seeds_of(owner)), "0")
-    address, port = _configured_address(owner)
-    kwargs = cast("Mapping[str, Any]", owner.connection_kwargs)
+    return _target_of_pool(owner, system)
+
+
+def _target_of_pool(pool: Any, system: str) -> Target:
+    address, port = _configured_address(pool)
+    kwargs = cast("Mapping[str, Any]", pool.connection_kwargs)
     return Target(system, address, port, str(kwargs.get("db") or 0))
 
 
@@ -173,6 +200,10 @@ def _sentinels(pool: Any) -> Iterable[str]:
     for sentinel in pool.sentinel_manager.sentinels[:5]:
         kwargs = sentinel.connection_pool.connection_kwargs
         yield f"{kwargs.get('host', 'localhost')}:{kwargs.get('port', 26379)}"
+
+
+def _system(client: Any) -> str:
+    return VALKEY if _module(client).partition(".")[0] == "valkey" else REDIS
 
 
 def _module(client: Any) -> str:

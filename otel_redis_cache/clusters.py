@@ -66,9 +66,15 @@ def asks_by_itself(client: Any) -> bool:
     pool = getattr(client, "connection_pool", None)
     if pool is None:  # a cluster client that is being made
         return is_cluster(client) and not hasattr(client, "commands_parser")
+    return maker_of(pool) is not None
+
+
+def maker_of(pool: Any) -> Any:
+    """The cluster client that made a connection pool for one of its nodes; None of any other."""
     kwargs = cast("Mapping[str, Any]", pool.connection_kwargs)
     on_connect = kwargs.get("redis_connect_func") or kwargs.get("valkey_connect_func")
-    return is_cluster(getattr(on_connect, "__self__", None))
+    maker = getattr(on_connect, "__self__", None)
+    return maker if is_cluster(maker) else None
 
 
 def queue_of(pipeline: Any) -> Sequence[Any]:

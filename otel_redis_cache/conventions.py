@@ -72,6 +72,8 @@ RETRY_COUNT = "redis.client.retry.count"
 REDIRECTION_COUNT = "redis.client.redirection.count"
 REDIRECTION_TYPE = "redis.client.redirection.type"
 LOCAL_RESULT = "redis.client.csc.result"
+POOL_NAME = "db.client.connection.pool.name"
+CONNECTION_STATE = "db.client.connection.state"
 STEP = "otel_redis_cache.step"
 BOUND = "otel_redis_cache.bound"
 
@@ -86,6 +88,8 @@ OTHER_OPERATION = "_OTHER"
 OTHER_ERROR = "_OTHER"
 OTHER_ADDRESS = "_other"
 OTHER_REASON = "_other"
+OTHER_POOL = "_other"
+IDLE, USED = "idle", "used"
 HIT, MISS, ERROR = "hit", "miss", "error"
 TTL_SET, TTL_NONE, TTL_KEPT = "set", "none", "kept"
 STORED, REFUSED = "stored", "refused"
@@ -114,6 +118,7 @@ STEPS = (
     "invalidation",
     "outage",
     "latency",
+    "connections",
     "snapshot",
     "health",
 )
@@ -139,6 +144,9 @@ MAX_SERIES = 1_500
 MAX_REASONS = 10
 """Reasons of the application's own that metrics carry; later ones are ``_other``."""
 
+MAX_POOLS = 500
+"""Names of connection pools that metrics carry; later ones are ``_other``."""
+
 TARGET_ATTRIBUTES = (DB_SYSTEM_NAME, DB_NAMESPACE, SERVER_ADDRESS, SERVER_PORT)
 """Where a call went, as the client was configured: on every span and on most metrics."""
 
@@ -160,11 +168,15 @@ INVALIDATION_BUCKETS = (
 )
 
 
+CONNECTIONS, POOL_TIMES = "connections", "pool_times"
+"""Groups of metrics that need wrappers of their own."""
+
+
 class Metric(NamedTuple):
     """One row of the contract."""
 
     name: str
-    kind: str  # histogram, counter (observable), gauge (observable)
+    kind: str  # histogram; observable: counter, updowncounter, gauge
     unit: str
     description: str
     attributes: tuple[str, ...]
@@ -300,6 +312,66 @@ LOCAL_REQUESTS = Metric(
     (*TARGET_ATTRIBUTES, LOCAL_RESULT),
     "cache",
 )
+CONNECTION_COUNT = Metric(
+    "db.client.connection.count",
+    "updowncounter",
+    "{connection}",
+    "Open connections of a pool, by state.",
+    (POOL_NAME, CONNECTION_STATE),
+    CONNECTIONS,
+)
+CONNECTION_MAX = Metric(
+    "db.client.connection.max",
+    "updowncounter",
+    "{connection}",
+    "Connections that a pool may have; absent where it has no limit.",
+    (POOL_NAME,),
+    CONNECTIONS,
+)
+CONNECTION_PENDING = Metric(
+    "db.client.connection.pending_requests",
+    "updowncounter",
+    "{request}",
+    "Requests that wait for an open connection of a pool.",
+    (POOL_NAME,),
+    CONNECTIONS,
+)
+CONNECTION_TIMEOUTS = Metric(
+    "db.client.connection.timeouts",
+    "counter",
+    "{timeout}",
+    "Requests that a pool had no connection for in time; a pool that does not wait refuses at once.",
+    (POOL_NAME,),
+    CONNECTIONS,
+)
+CONNECTION_CREATE_TIME = Metric(
+    "db.client.connection.create_time",
+    "histogram",
+    "s",
+    "Time it took to open a connection, with its handshake.",
+    (POOL_NAME,),
+    CONNECTIONS,
+    DURATION_BUCKETS,
+)
+CONNECTION_WAIT_TIME = Metric(
+    "db.client.connection.wait_time",
+    "histogram",
+    "s",
+    "Time it took to get an open connection from a pool; without the group pool_times only where "
+    "none was free, or none was got.",
+    (POOL_NAME,),
+    CONNECTIONS,
+    DURATION_BUCKETS,
+)
+CONNECTION_USE_TIME = Metric(
+    "db.client.connection.use_time",
+    "histogram",
+    "s",
+    "Time between getting a connection from a pool and giving it back.",
+    (POOL_NAME,),
+    POOL_TIMES,
+    DURATION_BUCKETS,
+)
 OWN_ERRORS = Metric(
     "otel_redis_cache.errors",
     "counter",
@@ -331,14 +403,21 @@ METRICS = (
     RETRIES,
     REDIRECTIONS,
     LOCAL_REQUESTS,
+    CONNECTION_COUNT,
+    CONNECTION_MAX,
+    CONNECTION_PENDING,
+    CONNECTION_TIMEOUTS,
+    CONNECTION_CREATE_TIME,
+    CONNECTION_WAIT_TIME,
+    CONNECTION_USE_TIME,
     OWN_ERRORS,
     OVERFLOWS,
 )
 
-DEFAULT_GROUPS = ("operations", "cache", "ratio", "ttl", "loads", "resilience")
+DEFAULT_GROUPS = ("operations", "cache", "ratio", "ttl", "loads", CONNECTIONS, "resilience")
 """What the setting ``metrics`` has on unless told otherwise."""
 
-GROUPS = (*DEFAULT_GROUPS, "size")
+GROUPS = (*DEFAULT_GROUPS, "size", POOL_TIMES)
 """What the setting ``metrics`` switches."""
 
 SPAN_ATTRIBUTES = {

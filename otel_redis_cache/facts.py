@@ -189,8 +189,9 @@ class Target:
 
     def __str__(self) -> str:
         """``localhost:6379/0``, ``s1:26379,s2:26379/mymaster/0`` or ``/run/redis.sock/0``."""
-        is_host = self.address is not None and "/" not in self.address
-        port = f":{self.port or 6379}" if is_host else ""
+        address = self.address or ""
+        has_ports = "/" in address or ("," in address and ":" in address)
+        port = "" if not address or has_ports else f":{self.port or 6379}"
         return f"{self.address}{port}/{self.namespace}"
 
 

@@ -89,10 +89,10 @@ def watch_failed(error: BaseException) -> bool:
     return any(base.__name__ == "WatchError" for base in type(error).__mro__)
 
 
+_EXHAUSTED = ("Too many connections", "No connection available")
 _NOBODY_ASKED = {"MaxConnectionsError", "ExternalAuthProviderError"}
 _TEXTS_OF_NO_OUTAGE = (
-    "Too many connections",
-    "No connection available",  # of the pool
+    *_EXHAUSTED,
     "Invalid Database",
     "Invalid RESP version",
     "Error setting client name",
@@ -112,6 +112,14 @@ def contact_of(error: BaseException | None) -> Contact:
     if not is_network or lineage & _NOBODY_ASKED or _text(error).startswith(_TEXTS_OF_NO_OUTAGE):
         return Contact.UNKNOWN
     return Contact.UNREACHED
+
+
+def pool_is_exhausted(error: BaseException) -> bool:
+    """Whether a connection pool had no connection to give."""
+    lineage = {base.__name__ for base in type(error).__mro__}
+    return "MaxConnectionsError" in lineage or (
+        "ConnectionError" in lineage and _text(error).startswith(_EXHAUSTED)
+    )
 
 
 def failed_index(error: BaseException) -> int | None:

@@ -6,7 +6,7 @@ import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from otel_redis_cache import attempts, clients
+from otel_redis_cache import attempts, checkouts, clients
 from otel_redis_cache.calls import Call, see_replies
 from otel_redis_cache.seams import MARK, Make, Method, Row, Seams, mark_of
 
@@ -262,5 +262,6 @@ _OWN_METRICS = tuple(
 
 ROWS = (
     *(row for library, client in LIBRARIES.items() for row in rows(library, client)),
+    *(row for library, client in LIBRARIES.items() for row in checkouts.rows(library, client)),
     *_OWN_METRICS,
 )

@@ -76,11 +76,13 @@ class Observer:
         self._always_judges = (
             settings.snapshot
             or settings.duration_by_cache
-            or bool(settings.metrics - {"operations"})
+            or bool(settings.metrics - {"operations", names.CONNECTIONS, names.POOL_TIMES})
         )
         self._is_choosy = bool(settings.include_commands or settings.exclude_commands)
         self.is_idle = not settings.traces and not settings.metrics and not settings.snapshot
         """Whether the settings leave nothing to observe."""
+        self.groups = settings.metrics
+        self.watches_pools = names.CONNECTIONS in settings.metrics
         self.is_off = False
         """Whether another instrumentation makes the same telemetry, and ``on_conflict`` is off."""
         self._neighbours = Neighbours(matter=settings.traces and settings.on_conflict != "both")

@@ -18,6 +18,7 @@ from opentelemetry.trace import Span, SpanKind, Status, StatusCode, Tracer, Trac
 from otel_redis_cache import conventions as names
 from otel_redis_cache import tallies
 from otel_redis_cache.facts import Failure, Outcome, Target
+from otel_redis_cache.pools import Holding
 from otel_redis_cache.settings import Settings
 from otel_redis_cache.tallies import Attributes, Key, Tallies, Tally
 
@@ -141,6 +142,12 @@ class Recorder:
             key = (system, cache, reason, effect)
             attributes = self._series(metric, key, _of_invalidation, _of_any_invalidation)
             histogram.record(elapsed / 1e9, attributes)
+
+    def record_of_pool(self, metric: names.Metric, pool: str, elapsed: int) -> None:
+        """Record how long something took at a connection pool, in nanoseconds."""
+        histogram = self._histograms.get(metric.name)
+        if histogram is not None:
+            histogram.record(elapsed / 1e9, {names.POOL_NAME: pool})
 
     def look_at_resource(self) -> None:
         """Say so where several processes would overwrite each other's metrics."""
@@ -311,6 +318,12 @@ def _observe(meter: Meter, counts: Tallies, settings: Settings) -> None:
     }
     readers |= {
         names.CACHE_HIT_RATIO: counts.ratio.read,
+        names.CONNECTION_COUNT: lambda: _connections(counts),
+        names.CONNECTION_MAX: lambda: _of_pools(counts, lambda held: held.limit),
+        names.CONNECTION_PENDING: lambda: _of_pools(counts, lambda held: held.pending),
+        names.CONNECTION_TIMEOUTS: lambda: [
+            (n, {names.POOL_NAME: k}) for k, n in counts.pool_timeouts.items()
+        ],
         names.OWN_ERRORS: lambda: [(n, {names.STEP: k}) for k, n in counts.errors.items()],
         names.OVERFLOWS: lambda: [(n, {names.BOUND: k}) for k, n in counts.overflows.items()],
     }
@@ -319,11 +332,11 @@ def _observe(meter: Meter, counts: Tallies, settings: Settings) -> None:
         if not wanted or metric.name in counts.observed:
             continue
         counts.observed.add(metric.name)
-        create = (
-            meter.create_observable_gauge
-            if metric.kind == "gauge"
-            else meter.create_observable_counter
-        )
+        create = {
+            "counter": meter.create_observable_counter,
+            "updowncounter": meter.create_observable_up_down_counter,
+            "gauge": meter.create_observable_gauge,
+        }[metric.kind]
         create(metric.name, [_callback(counts, metric.name, read)], metric.unit, metric.description)
 
 
@@ -345,3 +358,18 @@ def _by_target(tally: Tally[Key], attributes: tuple[str, ...]) -> Iterable[tuple
     for (target, values), count in tally.items():
         pairs = zip(attributes, values, strict=True)
         yield count, {**target.attributes, **dict(pairs)}
+
+
+def _connections(counts: Tallies) -> Iterable[tuple[int, Attributes]]:
+    for pool, held in counts.pools.read().items():
+        yield held.idle, {names.POOL_NAME: pool, names.CONNECTION_STATE: names.IDLE}
+        yield held.used, {names.POOL_NAME: pool, names.CONNECTION_STATE: names.USED}
+
+
+def _of_pools(
+    counts: Tallies, of: Callable[[Holding], int | None]
+) -> Iterable[tuple[int, Attributes]]:
+    for pool, held in counts.pools.read().items():
+        value = of(held)
+        if value is not None:
+            yield value, {names.POOL_NAME: pool}

@@ -21,6 +21,7 @@ from otel_redis_cache.forks import renew_after_fork
 from otel_redis_cache.latencies import Latencies
 from otel_redis_cache.loads import Caller, Followed, OpenMisses, Times
 from otel_redis_cache.outages import Outages
+from otel_redis_cache.pools import Pools
 from otel_redis_cache.windows import Windows
 
 Attributes = dict[str, str | int]
@@ -129,6 +130,9 @@ class Tallies:
         self.windows = Windows()
         self.latencies = Latencies(self.overflow_of_series)
         self.outages = Outages()
+        self.pools = Pools()
+        self.pool_names = FirstNames()
+        self.pool_timeouts: Tally[str] = Tally()
         self.series: dict[str, dict[object, Attributes]] = {}
         """Attribute sets of each histogram, by what they are made of, so that each is made once."""
 
@@ -153,6 +157,13 @@ class Tallies:
             return reason
         self.overflows.add(names.REASONS_BOUND)
         return names.OTHER_REASON
+
+    def pool_name_of(self, name: str) -> str:
+        """The name of a pool, as metrics may carry it."""
+        if self.pool_names.admit(name, names.MAX_POOLS):
+            return name
+        self.overflow_of_series()
+        return names.OTHER_POOL
 
     def follow(
         self, target: Target, outcome: Outcome, times: Times, caller: Callable[[], Caller]

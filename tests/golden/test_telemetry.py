@@ -69,12 +69,16 @@ def test_the_metrics_of_a_story(valkey_server: RedisServer, recording: Recording
         )
         for attributes, value in recording.points(name):
             rest = " ".join(
-                f"{k}={v}" for k, v in sorted(attributes.items()) if not k.startswith("server.")
+                f"{k}={v}".replace(str(valkey_server.port), "PORT")
+                for k, v in sorted(attributes.items())
+                if not k.startswith("server.")
             )
             found.append(f"    {rest} = {value}")
 
     assert found == snapshot(
         [
+            "db.client.connection.create_time | Histogram | s | Time it took to open a connection, with its handshake.",
+            "    db.client.connection.pool.name=127.0.0.1:PORT/0 = 1",
             "db.client.operation.duration | Histogram | s | Duration of database client operations.",
             "    db.namespace=0 db.operation.name=GET db.system.name=redis = 1",
             "    db.namespace=0 db.operation.name=SET db.system.name=redis = 1",
@@ -135,6 +139,24 @@ def test_buckets_of_histograms(valkey_server: RedisServer, recording: Recording)
 
     assert buckets == snapshot(
         {
+            "db.client.connection.create_time": [
+                0.0001,
+                0.00025,
+                0.0005,
+                0.001,
+                0.0025,
+                0.005,
+                0.01,
+                0.025,
+                0.05,
+                0.1,
+                0.25,
+                0.5,
+                1.0,
+                2.5,
+                5.0,
+                10.0,
+            ],
             "db.client.operation.duration": [
                 0.0001,
                 0.00025,

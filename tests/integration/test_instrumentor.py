@@ -502,6 +502,13 @@ def test_a_required_parent_makes_spans_inside_it(client: Any, recording: Recordi
     assert recording.operations() == ["GET"]
 
 
+POOLS = {
+    f"db.client.connection.{what}" for what in ("count", "max", "pending_requests", "create_time")
+}
+
+TIMES = {"db.client.connection.wait_time", "db.client.connection.use_time"}
+
+
 @pytest.mark.parametrize(
     ("groups", "present"),
     [
@@ -509,7 +516,9 @@ def test_a_required_parent_makes_spans_inside_it(client: Any, recording: Recordi
         ("operations", {"db.client.operation.duration"}),
         ("cache", {"cache.requests"}),
         ("ratio", {"cache.hit_ratio"}),
-        ("all", {"db.client.operation.duration", "cache.requests", "cache.hit_ratio"}),
+        ("connections", POOLS),
+        ("pool_times", POOLS | TIMES),
+        ("default", {"db.client.operation.duration", "cache.requests", "cache.hit_ratio", *POOLS}),
     ],
 )
 def test_groups_switch_metrics(

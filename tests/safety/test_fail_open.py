@@ -22,11 +22,13 @@ from otel_redis_cache import (
     neighbours,
     observe,
     outcomes,
+    pools,
     sweeps,
 )
 from otel_redis_cache import conventions as names
 from otel_redis_cache.latencies import Latencies
 from otel_redis_cache.outages import Outages
+from otel_redis_cache.pools import Pools
 from otel_redis_cache.recorder import Recorder
 from otel_redis_cache.tallies import Tallies
 from tests.real.servers import RedisServer
@@ -78,6 +80,11 @@ STEPS: dict[str, tuple[object, str, str]] = {
     "attempt": (observe, "Attempts", "attempts"),
     "peer": (connections, "peer_of", "attributes"),
     "latency": (Latencies, "add", "latency"),
+    "pools": (clients, "pool_name", "connections"),
+    "watching pools": (Pools, "watch", "connections"),
+    "connections": (pools, "belongs", "connections"),
+    "opening": (pools, "pool_of", "connections"),
+    "times of pools": (Recorder, "record_of_pool", "connections"),
     "parts": (sweeps, "around", "open"),
     "sweep": (observe, "Sweep", "open"),
     "reason": (Tallies, "reason_of", "invalidation"),

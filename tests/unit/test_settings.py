@@ -8,13 +8,15 @@ import pytest
 
 from otel_redis_cache.settings import FIELDS, FileOptions, SettingError, Settings, from_keywords
 
+DEFAULT = {"operations", "cache", "ratio", "ttl", "loads", "connections", "resilience"}
+
 
 def test_defaults_are_those_of_the_contract() -> None:
     settings = from_keywords({}, {})
 
     assert settings == Settings()
     assert settings.names_automatically
-    assert settings.metrics == {"operations", "cache", "ratio", "ttl", "loads", "resilience"}
+    assert settings.metrics == DEFAULT
     assert (settings.query_text, settings.key_attribute) == ("sanitized", "none")
     assert settings.on_conflict == "yield"
 
@@ -29,12 +31,9 @@ FROM_ENVIRONMENT: list[tuple[str, str, object]] = [
     ("duration_by_cache", "ON", True),
     ("traces", "0", False),
     ("metrics", "none", frozenset()),
-    ("metrics", "all", {"operations", "cache", "ratio", "ttl", "loads", "resilience", "size"}),
-    (
-        "metrics",
-        "default, size",
-        {"operations", "cache", "ratio", "ttl", "loads", "resilience", "size"},
-    ),
+    ("metrics", "all", {*DEFAULT, "size", "pool_times"}),
+    ("metrics", "default, size", {*DEFAULT, "size"}),
+    ("metrics", "pool_times", {"connections", "pool_times"}),
     ("metrics", "cache, ratio", {"cache", "ratio"}),
     ("query_text", "KEYS", "keys"),
     ("key_attribute", "template", "template"),
