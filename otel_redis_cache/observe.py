@@ -72,7 +72,7 @@ class Observer:
         self._always_judges = (
             settings.snapshot
             or settings.duration_by_cache
-            or bool(settings.metrics - {"operations"})
+            or bool(settings.metrics - {"operations", "resilience"})
         )
         self._is_choosy = bool(settings.include_commands or settings.exclude_commands)
         self.is_idle = not settings.traces and not settings.metrics and not settings.snapshot
@@ -245,6 +245,7 @@ class Observer:
         server = self._outages.servers.get(call.target)
         if server is not None and server.is_well and error is None:
             server.answered = max(server.answered, call.started)
+            server.used = call.started + call.elapsed
         else:
             self._follow(call, error)
         if self._counts_caches and call.sweep is None:
@@ -354,14 +355,17 @@ class Observer:
         if call.blocks and contact is Contact.TIMED_OUT:
             contact = Contact.UNKNOWN  # it asked to wait for longer than the client does
         if call.target.address is not None:
-            self._outages.follow(
+            over = self._outages.follow(
                 call.target,
                 contact,
                 call.failure.type if call.failure is not None else names.OTHER_ERROR,
                 started=call.started,
                 started_unix=call.started_unix,
                 ended=call.started + call.elapsed,
+                waited=call.blocks,
             )
+            if over is not None:
+                self.recorder.record_outage(over)
 
     @harmless("count")
     def _count(self, call: Call) -> None:

@@ -15,7 +15,7 @@ from typing import Generic, TypeVar
 
 from otel_redis_cache import conventions as names
 from otel_redis_cache.caches import FirstNames
-from otel_redis_cache.facts import Outcome, Target
+from otel_redis_cache.facts import OTHER_TARGETS, Outcome, Target
 from otel_redis_cache.forks import renew_after_fork
 from otel_redis_cache.latencies import Latencies
 from otel_redis_cache.loads import Caller, Followed, OpenMisses, Times
@@ -24,11 +24,6 @@ from otel_redis_cache.windows import Windows
 
 Attributes = dict[str, str | int]
 _K = TypeVar("_K")
-
-OTHER_TARGETS = {
-    system: Target(system, address=names.OTHER_ADDRESS) for system in (names.REDIS, names.VALKEY)
-}
-"""Where series go when even the targets are too many."""
 
 # Room for the folded series, which come when the others have filled their part.
 FIRST_BOUND, SECOND_BOUND = names.MAX_SERIES - 300, names.MAX_SERIES - 100
@@ -115,7 +110,7 @@ class Tallies:
         self.ratio = HitRatio(self.requests)
         self.windows = Windows()
         self.latencies = Latencies(self.overflow_of_series)
-        self.outages = Outages()
+        self.outages = Outages(self.overflow_of_series)
         self.series: dict[str, dict[object, Attributes]] = {}
         """Attribute sets of each histogram, by what they are made of, so that each is made once."""
 

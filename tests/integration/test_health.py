@@ -311,7 +311,7 @@ def test_every_answer_tells_that_a_server_is_in_use(impatient: Any, recording: R
     assert counts is not None
     impatient.get("user:1")
     (known,) = counts.outages.servers.values()
-    known.answered -= 601 * 10**9  # as if that had been long ago
+    known.used -= 601 * 10**9  # as if that had been long ago
     with (
         redis.Redis(host="127.0.0.1", port=1, retry=NO_RETRY) as nobody,
         pytest.raises(redis.ConnectionError),

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from otel_redis_cache.conventions import DEFAULT_GROUPS
 from otel_redis_cache.settings import FIELDS, FileOptions, SettingError, Settings, from_keywords
 
 
@@ -14,7 +15,7 @@ def test_defaults_are_those_of_the_contract() -> None:
 
     assert settings == Settings()
     assert settings.names_automatically
-    assert settings.metrics == {"operations", "cache", "ratio", "ttl", "loads"}
+    assert settings.metrics == {"operations", "cache", "ratio", "ttl", "loads", "resilience"}
     assert (settings.query_text, settings.key_attribute) == ("sanitized", "none")
     assert settings.on_conflict == "yield"
 
@@ -29,8 +30,8 @@ FROM_ENVIRONMENT: list[tuple[str, str, object]] = [
     ("duration_by_cache", "ON", True),
     ("traces", "0", False),
     ("metrics", "none", frozenset()),
-    ("metrics", "all", {"operations", "cache", "ratio", "ttl", "loads", "size"}),
-    ("metrics", "default, size", {"operations", "cache", "ratio", "ttl", "loads", "size"}),
+    ("metrics", "all", {*DEFAULT_GROUPS, "size"}),
+    ("metrics", "default, size", {*DEFAULT_GROUPS, "size"}),
     ("metrics", "cache, ratio", {"cache", "ratio"}),
     ("query_text", "KEYS", "keys"),
     ("key_attribute", "template", "template"),
