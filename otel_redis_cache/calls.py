@@ -35,6 +35,15 @@ class Observes(Protocol):
     def keep_replies(self, call: Call, replies: object) -> None:
         """All replies of a batch, before the client raises about one of them."""
 
+    def keep_attempt(self, call: Call) -> None:
+        """One more begins."""
+
+    def keep_failed_attempt(self, call: Call, error: BaseException) -> None:
+        """Why an attempt failed."""
+
+    def keep_redirection(self, call: Call, error: BaseException) -> None:
+        """A node says that a key is elsewhere."""
+
 
 class Scope:
     """What a context remembers of the call in flight.
@@ -52,14 +61,33 @@ class Scope:
         """Whether steps of ours run, and hooks, samplers and span processors with them."""
 
 
+class Attempts:
+    """What it took to get an answer, where the first attempt got none."""
+
+    __slots__ = ("failed", "last", "redirections", "retries")
+
+    def __init__(self) -> None:
+        """Start with the first attempt."""
+        self.failed: str | None = None
+        """``error.type`` of the one that failed last, until another one is made."""
+        self.last = 0
+        """When the last one began, if it was not the first."""
+        self.retries: list[str] = []
+        """``error.type`` of each that failed and was followed by another one."""
+        self.redirections: list[str] = []
+        """``moved`` or ``ask``, for each that was told so."""
+
+
 class Call:
     """One logical call: what was sent, and what came of it."""
 
     __slots__ = (
         "_outer",
         "args",
+        "attempts",
         "blocks",
         "commands",
+        "connection",
         "context_before",
         "deferred",
         "elapsed",
@@ -71,10 +99,12 @@ class Call:
         "is_recorded",
         "kwargs",
         "label",
+        "local",
         "metric_operation",
         "observer",
         "operation",
         "outcome",
+        "queue",
         "replies",
         "reply",
         "scope",
@@ -130,6 +160,14 @@ class Call:
         self.outcome = Outcome()
         self.followed: Followed | None = None
         """What became of misses, where loads are followed."""
+        self.queue: Sequence[Any] = ()
+        """What a cluster's pipeline keeps its replies with."""
+        self.connection: Any = None
+        """The one that was last written to."""
+        self.local: str | None = None
+        """With client-side caching: ``hit`` where nothing had to be sent, else ``miss``."""
+        self.attempts: Attempts | None = None
+        """Where the first one was not enough."""
         self.script_loads = 0
         self.started_unix = 0
         self.started = 0
@@ -153,6 +191,11 @@ class Call:
         self.scope.is_busy = True
         self.observer.end(self, error)
 
+    @property
+    def last_started(self) -> int:
+        """When the last attempt began."""
+        return self.started if self.attempts is None else self.attempts.last or self.started
+
     def close(self) -> None:
         """Leave nothing behind: no span, and no call in the context.
 
@@ -165,6 +208,12 @@ class Call:
         finally:
             if open_scope.get() is self.scope:
                 open_scope.set(self._outer)
+
+
+def call_at_work() -> Call | None:
+    """The call in flight, while the client works for it and none of our steps does."""
+    scope = open_scope.get()
+    return None if scope is None or scope.is_busy else scope.call
 
 
 def see_replies(replies: object) -> None:

@@ -11,25 +11,27 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, cast
 
+from otel_redis_cache import clusters
+from otel_redis_cache.clusters import CLUSTERS, MAX_SEEDS, Seeds, lineage
 from otel_redis_cache.conventions import REDIS, VALKEY
 from otel_redis_cache.facts import Target
 
 DEFAULT_PORT = 6379
 
-TOPOLOGY_COMMANDS = ("CLUSTER SLOTS", "CLUSTER SHARDS", "COMMAND", "COMMAND GETKEYS")
-"""What a cluster client asks its nodes by itself; a tuple, as a command may be unhashable."""
-
 _CLIENTS = frozenset({"Redis", "Valkey"})
-_CLUSTERS = frozenset({"RedisCluster", "ValkeyCluster"})
 
 
 def queued(pipeline: Any) -> list[Sequence[object]]:
     """The commands that a pipeline will send, each as its arguments."""
+    if is_of_cluster(pipeline):
+        return [command.args for command in clusters.queue_of(pipeline)]
     return [args for args, _ in pipeline.command_stack]
 
 
 def is_transaction(pipeline: Any) -> bool:
     """Whether a pipeline will send MULTI and EXEC."""
+    if is_of_cluster(pipeline):
+        return clusters.is_transaction(pipeline)
     explicit = bool(pipeline.explicit_transaction)
     # asyncio's Pipeline has a method `transaction` and keeps the flag elsewhere.
     return explicit or bool(getattr(pipeline, "is_transaction", pipeline.transaction))
@@ -38,71 +40,54 @@ def is_transaction(pipeline: Any) -> bool:
 def serves(inner: Any, outer: Any) -> bool:
     """Whether a call of one client is made by the client library to serve a call of another.
 
-    A pipeline loads its scripts, and a Sentinel's pool asks the Sentinels for the master.
+    A pipeline loads its scripts, a Sentinel's pool asks the Sentinels for the master, and a
+    cluster's pipeline sends again what has moved.
     """
     if inner is outer:
         return True
     pool = getattr(outer, "connection_pool", None)
     if pool is None:
-        return False
+        shared = clusters.shared_by(outer)
+        return shared is not None and shared is clusters.shared_by(inner)
     sentinels = getattr(getattr(pool, "sentinel_manager", None), "sentinels", ())
     return pool is getattr(inner, "connection_pool", None) or any(inner is s for s in sentinels)
 
 
-def is_cluster_node(client: Any) -> bool:
-    """Whether a cluster client made this client for one of its nodes.
-
-    What it sends is the cluster client's own traffic, such as the refresh of its topology; calls of
-    the application reach the nodes another way.
-    """
-    pool = getattr(client, "connection_pool", None)
-    if pool is None:
-        return False
-    kwargs = cast("Mapping[str, Any]", pool.connection_kwargs)
-    on_connect = kwargs.get("redis_connect_func") or kwargs.get("valkey_connect_func")
-    maker: object = getattr(on_connect, "__self__", None)
-    lineage = {base.__name__ for base in type(maker).__mro__}
-    return not lineage.isdisjoint({"RedisCluster", "ValkeyCluster"})
-
-
 def queues(client: Any) -> bool:
     """Whether a command given to this client now waits in a pipeline."""
-    if not hasattr(client, "command_stack"):
+    if not is_pipeline(client):
         return False
+    if is_of_cluster(client):
+        return clusters.queues(client)
     return not client.watching or bool(client.explicit_transaction)
 
 
 def sends(pipeline: Any) -> bool:
     """Whether executing this pipeline puts anything on the wire."""
+    if is_of_cluster(pipeline):
+        return clusters.sends(pipeline)
     return bool(pipeline.command_stack) or (bool(pipeline.watching) and is_transaction(pipeline))
+
+
+def is_of_cluster(client: Any) -> bool:
+    """Whether this is a client of a cluster, or its pipeline: it has a pool for each node."""
+    return getattr(client, "connection_pool", None) is None
 
 
 def is_client(thing: Any) -> bool:
     """Whether this is a client of redis-py or valkey-py, alone or of a cluster; not a pipeline."""
-    lineage = _lineage(thing)
-    return not lineage.isdisjoint(_CLIENTS | _CLUSTERS) and not is_pipeline(thing)
+    return not lineage(thing).isdisjoint(_CLIENTS | CLUSTERS) and not is_pipeline(thing)
 
 
 def is_pipeline(thing: Any) -> bool:
     """Whether what is sent through this waits for ``execute()``."""
-    return not _lineage(thing).isdisjoint({"Pipeline", "ClusterPipeline"})
-
-
-def is_cluster(client: Any) -> bool:
-    """Whether this client spreads keys over the nodes of a cluster."""
-    return not _lineage(client).isdisjoint(_CLUSTERS)
+    return not lineage(thing).isdisjoint({"Pipeline", "ClusterPipeline"})
 
 
 def is_asynchronous(client: Any) -> bool:
     """Whether commands of this client are awaited."""
     modules = [base.__module__ for base in type(client).__mro__]
     return any(module.startswith(("redis.asyncio", "valkey.asyncio")) for module in modules)
-
-
-def _lineage(thing: Any) -> set[str]:
-    """The names of its classes, those of the client libraries only."""
-    bases = type(thing).__mro__
-    return {b.__name__ for b in bases if b.__module__.partition(".")[0] in ("redis", "valkey")}
 
 
 def encoded(client: Any, text: str) -> bytes:
@@ -132,20 +117,6 @@ def scanned(reply: Any) -> tuple[int, list[bytes]]:
     return cursor, keys
 
 
-def knows_primaries(cluster: Any, slots: Mapping[object, Mapping[str, Any]]) -> bool:
-    """Whether a cluster client knows all primaries that its cluster has, as CLUSTER SLOTS says.
-
-    Only where it does not may it learn its nodes anew: valkey-py's asyncio client fails commands of
-    the application meanwhile.
-    """
-    known = {(node.host, node.port) for node in cluster.get_primaries()}
-    said = [row["primary"][:2] for row in slots.values()]
-    # A node that has no address to tell is the one that was asked.
-    return known.issuperset(
-        cluster.nodes_manager.remap_host_port(host, int(port)) for host, port in said if host
-    )
-
-
 def unlinking(client: Any) -> Any:
     """A pipeline that says what UNLINK replied, whatever an application's callback makes of it.
 
@@ -161,19 +132,19 @@ def unlinking(client: Any) -> Any:
 def target_of(client: Any) -> Target:
     """Where a client, or a pipeline of it, was configured to go."""
     pool = getattr(client, "connection_pool", None)
-    owner = client if pool is None else pool  # a cluster client has a pool for each node
+    owner = clusters.shared_by(client) if pool is None else pool
     target = _targets.get(owner)
     if target is None:
-        target = _targets[owner] = _configured_target(client, pool)
+        target = _targets[owner] = _configured_target(client, owner)
     return target
 
 
-def _configured_target(client: Any, pool: Any) -> Target:
+def _configured_target(client: Any, owner: Any) -> Target:
     system = VALKEY if _module(client).partition(".")[0] == "valkey" else REDIS
-    if is_cluster(client):
-        return Target(system, *_seeds(client.nodes_manager), "0")
-    address, port = _configured_address(pool)
-    kwargs = cast("Mapping[str, Any]", pool.connection_kwargs)
+    if is_of_cluster(client):
+        return Target(system, *_address_of(clusters.seeds_of(owner)), "0")
+    address, port = _configured_address(owner)
+    kwargs = cast("Mapping[str, Any]", owner.connection_kwargs)
     return Target(system, address, port, str(kwargs.get("db") or 0))
 
 
@@ -190,10 +161,9 @@ def _configured_address(pool: Any) -> tuple[str, int | None]:
     return host, None if port == DEFAULT_PORT else port
 
 
-def _seeds(nodes_manager: Any) -> tuple[str, int | None]:
-    """At most 5 nodes that a cluster client starts from, sorted; their port where they share it."""
-    seeds = {(str(node.host), int(node.port)) for node in nodes_manager.startup_nodes.values()}
-    shown, ports = sorted(seeds)[:5], {port for _, port in seeds}
+def _address_of(seeds: Seeds) -> tuple[str, int | None]:
+    """At most 5 nodes that a cluster client starts from; their port where they share it."""
+    shown, ports = seeds[:MAX_SEEDS], {port for _, port in seeds}
     if len(ports) > 1:
         return ",".join(f"{host}:{port}" for host, port in shown), None
     (port,) = ports or {DEFAULT_PORT}

@@ -34,6 +34,12 @@ from opentelemetry.semconv.attributes.db_attributes import (
     DB_SYSTEM_NAME as DB_SYSTEM_NAME,
 )
 from opentelemetry.semconv.attributes.error_attributes import ERROR_TYPE as ERROR_TYPE
+from opentelemetry.semconv.attributes.network_attributes import (
+    NETWORK_PEER_ADDRESS as NETWORK_PEER_ADDRESS,
+)
+from opentelemetry.semconv.attributes.network_attributes import (
+    NETWORK_PEER_PORT as NETWORK_PEER_PORT,
+)
 from opentelemetry.semconv.attributes.server_attributes import SERVER_ADDRESS as SERVER_ADDRESS
 from opentelemetry.semconv.attributes.server_attributes import SERVER_PORT as SERVER_PORT
 
@@ -62,6 +68,10 @@ BATCH_FAILED_COUNT = "redis.batch.failed.count"
 BATCH_FAILED_INDEX = "redis.batch.failed.index"
 BATCH_FAILED_OPERATION = "redis.batch.failed.operation"
 SCRIPT_LOADS = "redis.client.script.loads"
+RETRY_COUNT = "redis.client.retry.count"
+REDIRECTION_COUNT = "redis.client.redirection.count"
+REDIRECTION_TYPE = "redis.client.redirection.type"
+LOCAL_RESULT = "redis.client.csc.result"
 STEP = "otel_redis_cache.step"
 BOUND = "otel_redis_cache.bound"
 
@@ -80,6 +90,7 @@ HIT, MISS, ERROR = "hit", "miss", "error"
 TTL_SET, TTL_NONE, TTL_KEPT = "set", "none", "kept"
 STORED, REFUSED = "stored", "refused"
 READ, WRITE = "read", "write"
+MOVED, ASK = "moved", "ask"
 DELETE, EXPIRE, FLUSH, RENAME, OVERWRITE = "delete", "expire", "flush", "rename", "overwrite"
 REASONS = (DELETE, EXPIRE, FLUSH, RENAME, OVERWRITE)
 REMOVED, NONE, PARTIAL, UNKNOWN = "removed", "none", "partial", "unknown"
@@ -99,6 +110,7 @@ STEPS = (
     "response_hook",
     "finish",
     "replies",
+    "attempts",
     "invalidation",
     "outage",
     "latency",
@@ -285,6 +297,30 @@ OUTAGE_DURATION = Metric(
     "resilience",
     OUTAGE_BUCKETS,
 )
+RETRIES = Metric(
+    "redis.client.retries",
+    "counter",
+    "{retry}",
+    "Attempts that failed and were followed by another one of the same call, while connecting too.",
+    (*TARGET_ATTRIBUTES, ERROR_TYPE),
+    "resilience",
+)
+REDIRECTIONS = Metric(
+    "redis.client.redirections",
+    "counter",
+    "{redirection}",
+    "Answers of a cluster's nodes that sent the client elsewhere.",
+    (*TARGET_ATTRIBUTES, REDIRECTION_TYPE),
+    "resilience",
+)
+LOCAL_REQUESTS = Metric(
+    "redis.client.csc.requests",
+    "counter",
+    "{request}",
+    "Reads of clients that cache replies on their side: answered there, or by the server.",
+    (*TARGET_ATTRIBUTES, LOCAL_RESULT),
+    "cache",
+)
 OWN_ERRORS = Metric(
     "otel_redis_cache.errors",
     "counter",
@@ -315,6 +351,9 @@ METRICS = (
     CACHE_ITEM_SIZES,
     CLIENT_UP,
     OUTAGE_DURATION,
+    RETRIES,
+    REDIRECTIONS,
+    LOCAL_REQUESTS,
     OWN_ERRORS,
     OVERFLOWS,
 )
@@ -329,7 +368,8 @@ SPAN_ATTRIBUTES = {
     DB_SYSTEM_NAME: "At start. `redis`; `valkey` for valkey-py.",
     DB_NAMESPACE: "At start. The configured database index, as a string.",
     SERVER_ADDRESS: "At start. As configured, never changed by routing, failover or retry; "
-    "`s1:26379,s2:26379/mymaster` for Sentinel; the path of a socket.",
+    "at most 5 nodes of a cluster, sorted; `s1:26379,s2:26379/mymaster` for Sentinel; the path of a "
+    "socket.",
     SERVER_PORT: "At start. Where it is not 6379.",
     DB_OPERATION_NAME: "At start. The command in upper case; `PIPELINE GET` or `MULTI GET` where a "
     "batch has one kind of command, else `PIPELINE` or `MULTI`.",
@@ -341,6 +381,10 @@ SPAN_ATTRIBUTES = {
     DB_RESPONSE_STATUS_CODE: "On failure, where the server answered: its error prefix.",
     ERROR_TYPE: "On failure. The error prefix, the name of a telling exception, or the class of an "
     "exception without an answer; in a batch of the first failed command.",
+    NETWORK_PEER_ADDRESS: "At the end. The node that answered last.",
+    NETWORK_PEER_PORT: "At the end. Not for a socket of the file system.",
+    RETRY_COUNT: "Above 0. Attempts that failed and were followed by another one, while connecting too.",
+    REDIRECTION_COUNT: "Above 0. How often a node of a cluster sent the client elsewhere.",
     SCRIPT_LOADS: "Above 0. Scripts that the client loaded because the server had lost them.",
     BATCH_FAILED_COUNT: "A batch with failed commands: how many.",
     BATCH_FAILED_INDEX: "A batch with failed commands: the first of them, from 0.",

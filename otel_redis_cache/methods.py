@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
+from otel_redis_cache import attempts, clients
 from otel_redis_cache.calls import Call, see_replies
 from otel_redis_cache.seams import MARK, Make, Method, Row, Seams, mark_of
 
@@ -41,6 +42,20 @@ def open_script(
     if observer is None:
         return None
     return observer.open_script(client, script, given.get("keys"), given.get("args"))
+
+
+def open_split(
+    seams: Seams, client: Any, args: Sequence[Any], options: Mapping[str, Any]
+) -> Call | None:
+    """A call for a command that a cluster client splits, as ``delete(*keys)``."""
+    return None if clients.is_pipeline(client) else open_command(seams, client, args, options)
+
+
+def open_immediate(
+    seams: Seams, strategy: Any, args: Sequence[Any], options: Mapping[str, Any]
+) -> Call | None:
+    """A call for what a cluster's transaction sends at once, such as WATCH."""
+    return open_command(seams, strategy._pipe, args, options)
 
 
 def _observed(open_call: Open) -> Make:
@@ -96,6 +111,41 @@ def _raise_first_error(_: Seams, original: Method) -> Method:
     return raise_first_error
 
 
+def _raise_first_response(_: Seams, original: Method) -> Method:
+    """The same in a cluster's transaction."""
+
+    @functools.wraps(original)
+    def raise_first_error(self: Any, responses: Any, *args: Any) -> Any:
+        see_replies(responses)
+        return original(self, responses, *args)
+
+    return raise_first_error
+
+
+def _keep_seeds(seams: Seams, original: Method) -> Method:
+    """The nodes that a cluster client is told, before it learns the others."""
+
+    @functools.wraps(original)
+    def init(self: Any, startup_nodes: Any, *args: Any, **kwargs: Any) -> None:
+        if seams.observer is not None:
+            seams.observer.keep_seeds(self, startup_nodes)
+        original(self, startup_nodes, *args, **kwargs)
+
+    return init
+
+
+def _keep_seeds_of_client(seams: Seams, original: Method) -> Method:
+    """An asyncio client learns the others when it is first used."""
+
+    @functools.wraps(original)
+    def init(self: Any, *args: Any, **kwargs: Any) -> None:
+        original(self, *args, **kwargs)
+        if seams.observer is not None:
+            seams.observer.keep_seeds(self, self.nodes_manager.startup_nodes.values())
+
+    return init
+
+
 def _inherit(_: Seams, original: Method) -> Method:
     """What a client makes is observed as the client is."""
 
@@ -109,30 +159,86 @@ def _inherit(_: Seams, original: Method) -> Method:
     return make
 
 
-_CLIENT: tuple[tuple[str, Make, Make], ...] = (
-    ("execute_command", _observed(open_command), _observed_async(open_command)),
-    ("pipeline", _inherit, _inherit),
-    ("client", _inherit, _inherit),
-)
-_PIPELINE: tuple[tuple[str, Make, Make], ...] = (
-    ("execute", _observed(open_batch), _observed_async(open_batch)),
-    (
-        "immediate_execute_command",
-        _observed(open_command),
-        _observed_async(open_command),
-    ),
-    ("raise_first_error", _raise_first_error, _raise_first_error),
-)
+class Wrap(NamedTuple):
+    """How a method is wrapped, where it is called and where it is awaited."""
+
+    owner: str
+    method: str
+    make: Make | None
+    make_async: Make | None
+
+
+def _each(owner: str, method: str, make: Make) -> Wrap:
+    return Wrap(owner, method, make, make)
+
+
+def _command(owner: str, method: str, opened: Open = open_command) -> Wrap:
+    return Wrap(owner, method, _observed(opened), _observed_async(opened))
+
+
+def _of_client(client: str) -> Iterator[Wrap]:
+    yield _command(client, "execute_command")
+    yield _each(client, "pipeline", _inherit)
+    yield _each(client, "client", _inherit)
+    yield _command("Pipeline", "execute", open_batch)
+    yield _command("Pipeline", "immediate_execute_command")
+    yield _each("Pipeline", "raise_first_error", _raise_first_error)
+
+
+def _of_cluster(client: str) -> Iterator[Wrap]:
+    yield _command(client, "execute_command")
+    yield _each(client, "pipeline", _inherit)
+    yield Wrap(client, "_execute_command", attempts.attempt, attempts.attempt_async)
+    yield Wrap(client, "__init__", None, _keep_seeds_of_client)
+    yield Wrap("NodesManager", "__init__", _keep_seeds, None)
+    yield _command("ClusterPipeline", "execute", open_batch)
+    for pipeline in ("ClusterPipeline", "PipelineStrategy"):
+        yield Wrap(pipeline, "_send_cluster_commands", attempts.attempt, None)
+        yield Wrap(pipeline, "_execute", None, attempts.attempt_async)
+    yield _command("TransactionStrategy", "_immediate_execute_command", open_immediate)
+    yield _each("TransactionStrategy", "_raise_first_error", _raise_first_response)
+
+
+def _of_connection(_: str) -> Iterator[Wrap]:
+    yield _each("AbstractConnection", "send_packed_command", attempts.send)
+    yield Wrap(
+        "AbstractConnection",
+        "_get_from_local_cache",
+        attempts.get_cached,
+        attempts.get_cached_async,
+    )
+    yield Wrap("CacheProxyConnection", "send_command", attempts.send_cached, None)
+
+
+def _of_retry(_: str) -> Iterator[Wrap]:
+    yield Wrap("Retry", "call_with_retry", attempts.retry, attempts.retry_async)
+
+
+_MODULES: dict[str, Callable[[str], Iterator[Wrap]]] = {
+    "client": _of_client,
+    "cluster": _of_cluster,
+    "connection": _of_connection,
+    "retry": _of_retry,
+}
+"""There is one of each for synchronous, and one for asyncio clients."""
 
 
 def rows(library: str, client: str) -> Iterator[Row]:
     """The methods of a library whose client class has this name."""
-    for module, is_async in ((f"{library}.client", False), (f"{library}.asyncio.client", True)):
-        for owner, methods in ((client, _CLIENT), ("Pipeline", _PIPELINE)):
-            for method, make, make_async in methods:
-                yield Row(module, owner, method, make_async if is_async else make)
-    yield Row(f"{library}.commands.core", "Script", "__call__", _observed(open_script))
-    yield Row(f"{library}.commands.core", "AsyncScript", "__call__", _observed_async(open_script))
+    for module, wraps in _MODULES.items():
+        for wrap in wraps(f"{client}Cluster" if module == "cluster" else client):
+            for package, make in ((library, wrap.make), (f"{library}.asyncio", wrap.make_async)):
+                if make is not None:
+                    yield Row(f"{package}.{module}", wrap.owner, wrap.method, make)
+    commands = f"{library}.commands"
+    yield Row(f"{commands}.core", "Script", "__call__", _observed(open_script))
+    yield Row(f"{commands}.core", "AsyncScript", "__call__", _observed_async(open_script))
+    split = "_split_command_across_slots"
+    yield Row(f"{commands}.cluster", "ClusterMultiKeyCommands", split, _observed(open_split))
+    yield Row(
+        f"{commands}.cluster", "AsyncClusterMultiKeyCommands", split, _observed_async(open_split)
+    )
+    yield Row(f"{library}.exceptions", "AskError", "__init__", attempts.redirect)
 
 
 ROWS = tuple(row for library, client in LIBRARIES.items() for row in rows(library, client))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, cast
 
@@ -17,10 +17,10 @@ from opentelemetry import context as context_api
 from opentelemetry.instrumentation.utils import is_instrumentation_enabled
 from opentelemetry.trace import Span, get_current_span, set_span_in_context
 
-from otel_redis_cache import clients, failures, outcomes
+from otel_redis_cache import clients, clusters, connections, failures, outcomes
 from otel_redis_cache import conventions as names
 from otel_redis_cache.caches import Caches
-from otel_redis_cache.calls import Call, open_scope
+from otel_redis_cache.calls import Attempts, Call, open_scope
 from otel_redis_cache.commands import Commands, operation_of
 from otel_redis_cache.descriptions import Descriptions, failed_attributes
 from otel_redis_cache.facts import Contact, Failure
@@ -30,7 +30,7 @@ from otel_redis_cache.loads import Caller, Times, current_caller
 from otel_redis_cache.operands import word
 from otel_redis_cache.outcomes import Expiring, Terms
 from otel_redis_cache.reasons import Label
-from otel_redis_cache.recorder import Recorder
+from otel_redis_cache.recorder import AttributeValue, Recorder
 from otel_redis_cache.settings import Settings
 from otel_redis_cache.sweeps import Sweep
 
@@ -41,6 +41,9 @@ ResponseHook = Callable[[Span, Any, Any], None]
 """``response_hook(span, instance, response)``."""
 
 _NO_WRITES: Expiring = {}
+
+REDIRECTIONS = {"MOVED": names.MOVED, "ASK": names.ASK}
+"""Answers that send the client of a cluster elsewhere, by ``error.type``."""
 
 
 class Observer:
@@ -95,8 +98,11 @@ class Observer:
         """A call for a pipeline or a transaction, whose queue is read before it is emptied."""
         if not clients.sends(pipeline) or not self._observes(pipeline, ()):
             return None
-        queue, transaction = clients.queued(pipeline), clients.is_transaction(pipeline)
-        return Call(self, pipeline, queue, kwargs, is_batch=True, transaction=transaction)
+        queued, transaction = clients.queued(pipeline), clients.is_transaction(pipeline)
+        call = Call(self, pipeline, queued, kwargs, is_batch=True, transaction=transaction)
+        if clients.is_of_cluster(pipeline):
+            call.queue = list(clusters.queue_of(pipeline))
+        return call
 
     @harmless("open")
     def open_script(self, client: Any, script: Any, keys: Any, args: Any) -> Call | None:
@@ -129,16 +135,21 @@ class Observer:
             if scope.is_busy:
                 return False  # a hook that uses Redis would call itself without end
             if clients.serves(client, scope.call.instance):
-                if args and word(args[0]) == "SCRIPT LOAD":
-                    scope.call.script_loads += 1
+                self._take_in(scope.call, args)
                 return False
         if self.is_idle or not is_instrumentation_enabled():
             return False
         if not self._has_looked:
             self._look_around(client)
-        if args and args[0] in clients.TOPOLOGY_COMMANDS and clients.is_cluster_node(client):
-            return False
-        return not self.is_off
+        return not self.is_off and not (args and clusters.asks_by_itself(client, args[0]))
+
+    def _take_in(self, call: Call, args: Sequence[object]) -> None:
+        """What a client sends by itself belongs to the call that it serves."""
+        if args and word(args[0]) == "SCRIPT LOAD":
+            call.script_loads += 1
+        elif call.queue and (error := clusters.error_of(call.queue, args)) is not None:
+            self.keep_failed_attempt(call, error)
+            self.keep_attempt(call)
 
     @harmless("conflict")
     def _look_around(self, client: object) -> None:
@@ -177,6 +188,34 @@ class Observer:
     def keep_replies(self, call: Call, replies: object) -> None:
         """All replies of a batch, before the client raises about one of them."""
         call.replies = replies_of(replies)
+
+    @harmless("target")
+    def keep_seeds(self, owner: object, nodes: Iterable[object]) -> None:
+        """Where a cluster client was told to start."""
+        clusters.keep_seeds(owner, nodes)
+
+    @harmless("attempts")
+    def keep_failed_attempt(self, call: Call, error: BaseException) -> None:
+        """Why an attempt failed; one that was told to go elsewhere did not."""
+        failure = failures.failure_of(error).type
+        call.attempts = call.attempts or Attempts()
+        call.attempts.failed = None if failure in REDIRECTIONS else failure
+
+    @harmless("attempts")
+    def keep_attempt(self, call: Call) -> None:
+        """Another one begins."""
+        attempts = call.attempts
+        if attempts is not None and attempts.failed is not None:
+            attempts.retries.append(attempts.failed)
+            attempts.failed = None
+            attempts.last = time.perf_counter_ns()
+
+    @harmless("attempts")
+    def keep_redirection(self, call: Call, error: BaseException) -> None:
+        """A node says that a key is elsewhere, which only the client of a cluster can follow."""
+        if clients.is_of_cluster(call.instance):
+            call.attempts = call.attempts or Attempts()
+            call.attempts.redirections.append(REDIRECTIONS[failures.failure_of(error).type])
 
     # Before the call.
 
@@ -242,16 +281,7 @@ class Observer:
     def end(self, call: Call, error: BaseException | None) -> None:
         """What came of it: counted, recorded, and put on the span before that ends."""
         self._judge(call, error)
-        server = self._outages.servers.get(call.target)
-        if server is not None and server.is_well and error is None:
-            server.answered = max(server.answered, call.started)
-            server.used = call.started + call.elapsed
-        else:
-            self._follow(call, error)
-        if self._counts_caches and call.sweep is None:
-            self._count(call)
-        if call.outcome.touches:
-            self._follow_loads(call)
+        self._count_all(call, error)
         if call.deferred:
             self._start_late(call, error)
         if call.span is not None:
@@ -265,6 +295,22 @@ class Observer:
             self._record_values(call)
         if self._latencies is not None and not call.blocks:
             self._keep_latency(call, self._latencies)
+
+    def _count_all(self, call: Call, error: BaseException | None) -> None:
+        server = self._outages.servers.get(call.target)
+        if server is not None and server.is_well and error is None:
+            server.answered = max(server.answered, call.last_started)
+            server.used = call.started + call.elapsed
+        else:
+            self._follow(call, error)
+        if call.attempts is not None:
+            self._count_attempts(call, call.attempts)
+        if call.local is not None and error is None:
+            self._count_local(call, call.local)
+        if self._counts_caches and call.sweep is None:
+            self._count(call)
+        if call.outcome.touches:
+            self._follow_loads(call)
 
     def end_span(self, call: Call) -> None:
         """Back to the span that was current before; the call's own ends, whatever happened."""
@@ -337,8 +383,8 @@ class Observer:
                 return (call.reply,)
             return replies_of(call.reply)
         # Any other exception, of a response callback for example, says nothing about the replies.
-        seen = call.replies
-        return seen if seen is not None and any(reply is error for reply in seen) else None
+        seen = call.replies or clusters.results_of(call.queue)
+        return seen if any(reply is error for reply in seen) else None
 
     def _reason_of(self, call: Call) -> Callable[[], str] | None:
         """Gives the application's own reason for removals, as metrics may carry it."""
@@ -352,6 +398,8 @@ class Observer:
     @harmless("outage")
     def _follow(self, call: Call, error: BaseException | None) -> None:
         contact = failures.contact_of(error)
+        if call.local == names.HIT:
+            contact = Contact.UNKNOWN  # the server was not asked
         if call.blocks and contact is Contact.TIMED_OUT:
             contact = Contact.UNKNOWN  # it asked to wait for longer than the client does
         if call.target.address is not None:
@@ -360,12 +408,23 @@ class Observer:
                 contact,
                 call.failure.type if call.failure is not None else names.OTHER_ERROR,
                 started=call.started,
+                attempted=call.last_started,
                 started_unix=call.started_unix,
                 ended=call.started + call.elapsed,
                 waited=call.blocks,
             )
             if over is not None:
                 self.recorder.record_outage(over)
+
+    @harmless("attempts")
+    def _count_attempts(self, call: Call, attempts: Attempts) -> None:
+        if call.failure is not None and call.failure.type in REDIRECTIONS and attempts.redirections:
+            attempts.redirections.pop()  # which the client did not follow
+        self.recorder.count_attempts(call.target, attempts.retries, attempts.redirections)
+
+    @harmless("attempts")
+    def _count_local(self, call: Call, result: str) -> None:
+        self.recorder.count_local_request(call.target, result)
 
     @harmless("count")
     def _count(self, call: Call) -> None:
@@ -401,6 +460,10 @@ class Observer:
             attributes[names.INVALIDATION_TRIGGER] = call.label.trigger
         if call.followed is not None and call.followed.joined:
             attributes[names.CACHE_STAMPEDE] = True
+        if call.connection is not None and (call.failure is None or call.failure.status):
+            attributes |= connections.peer_of(call.connection)
+        if call.attempts is not None:
+            attributes |= attempt_attributes(call.attempts)
         if call.script_loads:
             attributes[names.SCRIPT_LOADS] = call.script_loads
         if len(call.commands) > 1:
@@ -446,6 +509,15 @@ class Observer:
         span, call.span = call.span, None
         if span is not None:
             self.recorder.end(span, call.elapsed)
+
+
+def attempt_attributes(attempts: Attempts) -> dict[str, AttributeValue]:
+    """How often a call was tried again, and sent elsewhere; nothing for never."""
+    counts = {
+        names.RETRY_COUNT: len(attempts.retries),
+        names.REDIRECTION_COUNT: len(attempts.redirections),
+    }
+    return {name: count for name, count in counts.items() if count}
 
 
 def caller_of(call: Call) -> Caller:

@@ -1,9 +1,9 @@
 """When a server could not be reached, as the calls of this process saw it.
 
 An outage begins when a call fails on the network, dated to its start, or with the third time-out in
-a row, dated to the start of the first; it ends with the answer to a call that was started later, and
-does not begin where there was such an answer already. Answers are all that tell: an error reply is
-one, but for those that a server gives to whatever it is asked.
+a row, dated to the start of the first; it ends with the answer to an attempt that was made later,
+and does not begin where there was such an answer already. Answers are all that tell: an error reply
+is one, but for those that a server gives to whatever it is asked.
 
 A call that waits for data may have waited for hours when its connection breaks: it dates an outage
 to its end, and what it was answered dates the recovery to its start.
@@ -120,23 +120,24 @@ class Outages:
         error_type: str,
         *,
         started: int,
+        attempted: int,
         started_unix: int,
         ended: int,
         waited: bool = False,
     ) -> Outage | None:
-        """Take what became of one call; returns the outage that it ended.
+        """Take what became of one call, and when its first and its last attempt were made.
 
-        ``waited``: the call asked the server to wait for data.
+        ``waited``: the call asked the server to wait for data. Returns the outage that it ended.
         """
         with self._lock:
             server = self._server_of(target)
             server.used = max(server.used, ended)
             over = None
             if contact is Contact.ANSWERED:
-                server.answered = max(server.answered, started)
+                server.answered = max(server.answered, attempted)
                 server.timeouts = 0
-                if server.outage is not None and started > server.outage.began:
-                    over = replace(server.outage, ended=started if waited else ended)
+                if server.outage is not None and attempted > server.outage.began:
+                    over = replace(server.outage, ended=attempted if waited else ended)
                     self._history.append(over)
                     server.outage = None
             elif contact is not Contact.UNKNOWN and started > server.answered:

@@ -8,6 +8,7 @@ import logging
 import time
 import traceback
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import TypeVar
 
 from opentelemetry import metrics, trace
@@ -153,6 +154,19 @@ class Recorder:
         """Bump the tallies of one call."""
         self.tallies.take(target, outcome)
 
+    def count_attempts(
+        self, target: Target, retries: Iterable[str], redirections: Iterable[str]
+    ) -> None:
+        """Count what it took to get an answer: by ``error.type``, and ``moved`` or ``ask``."""
+        for error_type in retries:
+            self.tallies.retries.add((target, (error_type,)))
+        for kind in redirections:
+            self.tallies.redirections.add((target, (kind,)))
+
+    def count_local_request(self, target: Target, result: str) -> None:
+        """Count a read of a client that caches on its side: ``hit`` or ``miss``."""
+        self.tallies.local_requests.add((target, (result,)))
+
     def contain(self, step: str, fault: BaseException) -> None:
         """Count a fault of ours, and say so once for each step.
 
@@ -290,15 +304,19 @@ def _observe(meter: Meter, counts: Tallies, settings: Settings) -> None:
     """Create the observable instruments that this provider does not have yet."""
     counts.ratio.window = settings.hit_ratio_window
     readers: dict[names.Metric, Callable[[], Iterable[tuple[int | float, Attributes]]]] = {
-        names.CACHE_REQUESTS: lambda: _by_target(counts.requests, (names.CACHE_REQUEST_TYPE,)),
-        names.CACHE_WRITES: lambda: _by_target(
-            counts.writes, (names.CACHE_WRITE_TTL, names.CACHE_WRITE_RESULT)
-        ),
-        names.CACHE_INVALIDATIONS: lambda: _by_target(counts.removed, (names.INVALIDATION_REASON,)),
-        names.CACHE_INVALIDATION_REQUESTS: lambda: _by_target(
-            counts.removals, (names.INVALIDATION_REASON, names.INVALIDATION_EFFECT)
-        ),
-        names.CACHE_STAMPEDES: lambda: _by_target(counts.stampedes, ()),
+        metric: partial(_by_target, tally, metric.attributes[len(names.TARGET_ATTRIBUTES) :])
+        for metric, tally in (
+            (names.CACHE_REQUESTS, counts.requests),
+            (names.CACHE_WRITES, counts.writes),
+            (names.CACHE_INVALIDATIONS, counts.removed),
+            (names.CACHE_INVALIDATION_REQUESTS, counts.removals),
+            (names.CACHE_STAMPEDES, counts.stampedes),
+            (names.RETRIES, counts.retries),
+            (names.REDIRECTIONS, counts.redirections),
+            (names.LOCAL_REQUESTS, counts.local_requests),
+        )
+    }
+    readers |= {
         names.CACHE_HIT_RATIO: counts.ratio.read,
         names.CLIENT_UP: lambda: _up(counts.outages),
         names.OWN_ERRORS: lambda: [(n, {names.STEP: k}) for k, n in counts.errors.items()],
@@ -328,7 +346,7 @@ def _callback(
 
 def _by_target(tally: Tally[Key], attributes: tuple[str, ...]) -> Iterable[tuple[int, Attributes]]:
     for (target, values), count in tally.items():
-        pairs = zip((names.CACHE_NAME, *attributes), values, strict=True)
+        pairs = zip(attributes, values, strict=True)
         yield count, {**target.attributes, **dict(pairs)}
 
 

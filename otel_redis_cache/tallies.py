@@ -73,7 +73,7 @@ class Tally(Generic[_K]):
 
 
 Key = tuple[Target, tuple[str, ...]]
-"""A target and what it is about there: a cache name, then one value for each other attribute."""
+"""A target and what it is about there: one value for each other attribute, first the cache's."""
 
 
 def fold(key: Key) -> tuple[Key, Key]:
@@ -81,6 +81,13 @@ def fold(key: Key) -> tuple[Key, Key]:
     target, (_, *values) = key
     folded = (names.OTHER_CACHE, *values)
     return (target, folded), (OTHER_TARGETS[target.system], folded)
+
+
+def fold_target(key: Key) -> tuple[Key, Key]:
+    """The same count without its address."""
+    target, values = key
+    folded = (OTHER_TARGETS[target.system], values)
+    return folded, folded
 
 
 Counts = dict[tuple[str, str], tuple[int, int]]
@@ -106,6 +113,9 @@ class Tallies:
         self.removed: Tally[Key] = Tally(fold, self.overflow_of_series)
         self.removals: Tally[Key] = Tally(fold, self.overflow_of_series)
         self.stampedes: Tally[Key] = Tally(fold, self.overflow_of_series)
+        self.retries: Tally[Key] = Tally(fold_target, self.overflow_of_series)
+        self.redirections: Tally[Key] = Tally(fold_target, self.overflow_of_series)
+        self.local_requests: Tally[Key] = Tally(fold_target, self.overflow_of_series)
         self.open_misses = OpenMisses()
         self.ratio = HitRatio(self.requests)
         self.windows = Windows()

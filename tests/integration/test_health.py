@@ -170,6 +170,7 @@ def test_reasons_are_bounded(recording: Recording) -> None:
             Contact.UNREACHED,
             "redis.exceptions.ConnectionError",
             started=now + port,
+            attempted=now + port,
             started_unix=time.time_ns(),
             ended=now + port,
         )

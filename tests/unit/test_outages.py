@@ -23,15 +23,18 @@ def follow(
     started: float,
     took: float = 0.1,
     target: Target = MAIN,
+    last_attempt: float | None = None,
     *,
     waited: bool = False,
 ) -> Outage | None:
     """A call that was started so many seconds after the beginning."""
+    attempted = started if last_attempt is None else last_attempt
     return outages.follow(
         target,
         contact,
         "redis.exceptions.ConnectionError",
         started=int(started * SECOND),
+        attempted=int(attempted * SECOND),
         started_unix=int((UNIX + started) * SECOND),
         ended=int((started + took) * SECOND),
         waited=waited,
@@ -42,6 +45,14 @@ def state(outages: Outages, target: Target = MAIN) -> tuple[bool, int]:
     server = outages.servers[target]
     assert server.is_well == (server.outage is None and server.timeouts == 0)
     return server.outage is not None, server.timeouts
+
+
+def test_an_answer_ends_an_outage_by_when_it_was_last_asked_for() -> None:
+    outages = Outages()
+    follow(outages, Contact.UNREACHED, started=2)
+
+    assert follow(outages, Contact.ANSWERED, started=1, took=4, last_attempt=1.5) is None
+    assert follow(outages, Contact.ANSWERED, started=1, took=4, last_attempt=4) is not None
 
 
 def test_a_failure_of_the_network_begins_an_outage_that_an_answer_ends() -> None:

@@ -69,12 +69,26 @@ def test_outages_stay_under_the_bound_with_the_total_exact(recording: Recording)
         target, error_type = Target("redis", f"host{i}"), f"error{i % 2}"
         for contact, started in ((Contact.UNREACHED, now), (Contact.ANSWERED, now + 1)):
             over = outages.follow(
-                target, contact, error_type, started=started, started_unix=0, ended=started
+                target,
+                contact,
+                error_type,
+                started=started,
+                attempted=started,
+                started_unix=0,
+                ended=started,
             )
         assert over is not None
         recorder.record_outage(over)
     last = Target("redis", "host2999")
-    outages.follow(last, Contact.UNREACHED, "", started=now + 2, started_unix=0, ended=now + 2)
+    outages.follow(
+        last,
+        Contact.UNREACHED,
+        "",
+        started=now + 2,
+        attempted=now + 2,
+        started_unix=0,
+        ended=now + 2,
+    )
     lengths = recording.points("redis.client.outage.duration")
     ups = recording.points("redis.client.up")
 
