@@ -23,12 +23,7 @@ from tests.real.servers import RedisServer
 from tests.recording import Recording
 from tests.safety.application import NO_RETRY
 
-
-@pytest.fixture(autouse=True)
-def _alone() -> None:
-    """Providers of other tests, which may still live, report nothing."""
-    for counts in tallies.in_use():
-        counts.silent = True
+pytestmark = pytest.mark.usefixtures("alone")
 
 
 @pytest.fixture
