@@ -38,9 +38,9 @@ class Caller:
         self.library = library
         self.replies: list[Any] = []
         self.errors: list[Exception] = []
-        self._loop = asyncio.new_event_loop() if "asyncio" in library else None
+        self.loop = asyncio.new_event_loop() if "asyncio" in library else None
         module = LIBRARIES[library.partition(".")[0]]
-        self._client = CLIENTS[library](
+        self.client = CLIENTS[library](
             **{
                 "host": server.host,
                 "port": server.port,
@@ -56,18 +56,18 @@ class Caller:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._loop is None:
-            self._client.close()
+        if self.loop is None:
+            self.client.close()
         else:
-            self._loop.run_until_complete(self._client.aclose())
-            self._loop.close()
+            self.loop.run_until_complete(self.client.aclose())
+            self.loop.close()
 
     def call(self, command: str, *args: Any, **options: Any) -> Any:
         """The reply, or the exception, of one call."""
         try:
-            reply = getattr(self._client, command)(*args, **options)
-            if self._loop is not None:
-                reply = self._loop.run_until_complete(reply)
+            reply = getattr(self.client, command)(*args, **options)
+            if self.loop is not None:
+                reply = self.loop.run_until_complete(reply)
         except Exception as error:
             self.errors.append(error)
             return error
