@@ -1,9 +1,10 @@
 """When a server could not be reached, as the calls of this process saw it.
 
 An outage begins when a call fails on the network, dated to its start, or with the third time-out in
-a row, dated to the start of the first; it ends with the answer to an attempt that was made later,
-and does not begin where there was such an answer already. Answers are all that tell: an error reply
-is one, but for those that a server gives to whatever it is asked.
+a row, dated to the start of the first; it does not begin where a call that was started later had an
+answer already. It ends with the answer to an attempt that was made after that failure: one that was in
+flight may have had its answer before. Answers are all that tell: an error reply is one, but for those
+that a server gives to whatever it is asked.
 
 A call that waits for data may have waited for hours when its connection breaks: it dates an outage
 to its end, and what it was answered dates the recovery to its start.
@@ -66,6 +67,7 @@ class Server:
         "answered",
         "first_timeout",
         "is_well",
+        "noticed",
         "outage",
         "shown_as",
         "target",
@@ -86,6 +88,8 @@ class Server:
         self.first_timeout: tuple[int, int] = (0, 0)
         """When the first of them was started; in unix time too."""
         self.outage: Outage | None = None
+        self.noticed = 0
+        """When the call ended whose failure began the outage."""
         self.is_well = True
         """No outage, and no time-out since the last answer: there is nothing to follow."""
 
@@ -136,7 +140,7 @@ class Outages:
             if contact is Contact.ANSWERED:
                 server.answered = max(server.answered, attempted)
                 server.timeouts = 0
-                if server.outage is not None and attempted > server.outage.began:
+                if server.outage is not None and attempted > server.noticed:
                     over = replace(server.outage, ended=attempted if waited else ended)
                     self._history.append(over)
                     server.outage = None
@@ -151,6 +155,7 @@ class Outages:
                 is_out = contact is Contact.UNREACHED or server.timeouts >= TIMEOUTS
                 if server.outage is None and is_out:
                     server.outage = Outage(target, error_type, *began)
+                    server.noticed = ended
             server.is_well = server.outage is None and not server.timeouts
             return over
 

@@ -121,14 +121,17 @@ def test_an_answer_between_timeouts_starts_the_row_anew() -> None:
     assert state(outages) == (False, 1)
 
 
-def test_the_answer_to_a_call_started_before_the_outage_does_not_end_it() -> None:
+def test_the_answer_to_a_call_that_was_in_flight_when_another_failed_ends_no_outage() -> None:
     outages = Outages()
-    follow(outages, UNREACHED, 10)
+    follow(outages, UNREACHED, 10, took=0.1)
 
     assert follow(outages, ANSWERED, 9, took=5) is None
     assert follow(outages, ANSWERED, 10) is None
+    assert follow(outages, ANSWERED, 10.05, took=0.1) is None  # sent by the server before it died
     assert state(outages) == (True, 0)
-    assert follow(outages, ANSWERED, 10.001) is not None
+    over = follow(outages, ANSWERED, 10.11)
+    assert over is not None
+    assert over.began == 10 * SECOND
 
 
 def test_a_call_that_tells_nothing_changes_nothing() -> None:
