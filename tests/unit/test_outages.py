@@ -173,21 +173,21 @@ def test_outages_are_what_the_definition_says_of_any_calls(
     expected: list[tuple[int, int]] = []
     began: int | None = None
     row: list[int] = []
-    started, answered = 100, 0
+    started, answered, noticed = 100, 0, 0
     for contact, later in calls:
         started += later
         follow(outages, contact, started, took=0)
         if contact is ANSWERED:
             row, answered = [], max(answered, started)
-            if began is not None and started > began:
+            if began is not None and started > noticed:
                 expected.append((began, started))
                 began = None
         elif contact is not UNKNOWN and started > answered:
             row += [started] if contact is TIMED_OUT else []
             if began is None and contact is UNREACHED:
-                began = started
+                began = noticed = started
             elif began is None and len(row) >= 3:
-                began = min(row)
+                began, noticed = min(row), started
     ended = [outage for outage in outages.all() if outage.ended is not None]
     going_on = [outage.began // SECOND for outage in outages.all() if outage.ended is None]
 
