@@ -195,7 +195,8 @@ class Application:
         self._note_what_is_left()
 
     async def _run_tasks(self) -> None:
-        retry = redis.asyncio.retry.Retry(ConstantBackoff(0.02), 0)
+        # Once more: an asyncio client may not notice that a connection is from before the restart.
+        retry = redis.asyncio.retry.Retry(ConstantBackoff(0.02), 1)
         async with redis.asyncio.Redis(**self._target, retry=retry) as client:
             await asyncio.gather(
                 *(self._run_task(client, number) for number in range(THREADS, THREADS + TASKS))
