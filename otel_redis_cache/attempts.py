@@ -52,7 +52,8 @@ def retry(_: Seams, original: Method) -> Method:
 
     @functools.wraps(original)
     def call_with_retry(self: Any, do: Any, fail: Any, *args: Any, **kwargs: Any) -> Any:
-        if call_at_work() is None:
+        scope = open_scope.get()
+        if scope is None or scope.call is None or scope.is_busy:
             return original(self, do, fail, *args, **kwargs)
         failures = 0
 
@@ -73,7 +74,8 @@ def retry_async(_: Seams, original: Method) -> Method:
 
     @functools.wraps(original)
     async def call_with_retry(self: Any, do: Any, fail: Any, *args: Any, **kwargs: Any) -> Any:
-        if call_at_work() is None:
+        scope = open_scope.get()
+        if scope is None or scope.call is None or scope.is_busy:
             return await original(self, do, fail, *args, **kwargs)
         failures = 0
 

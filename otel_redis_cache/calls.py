@@ -191,11 +191,6 @@ class Call:
         self.scope.is_busy = True
         self.observer.end(self, error)
 
-    @property
-    def last_started(self) -> int:
-        """When the last attempt began."""
-        return self.started if self.attempts is None else self.attempts.last or self.started
-
     def close(self) -> None:
         """Leave nothing behind: no span, and no call in the context.
 

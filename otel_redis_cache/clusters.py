@@ -58,13 +58,11 @@ def _addresses(nodes: Iterable[Any]) -> Seeds:
     return tuple(sorted({(str(node.host), int(node.port)) for node in nodes}))
 
 
-def asks_by_itself(client: Any, command: object) -> bool:
-    """Whether this is a cluster client's own traffic, such as the refresh of its topology.
+def asks_by_itself(client: Any) -> bool:
+    """Whether a topology command of this client is the client library's own traffic.
 
     Calls of the application reach the nodes another way.
     """
-    if command not in TOPOLOGY_COMMANDS:
-        return False
     pool = getattr(client, "connection_pool", None)
     if pool is None:  # a cluster client that is being made
         return is_cluster(client) and not hasattr(client, "commands_parser")

@@ -11,6 +11,8 @@ from otel_redis_cache.conventions import NETWORK_PEER_ADDRESS, NETWORK_PEER_PORT
 Peer = Mapping[str, str | int]
 """``network.peer.address`` and ``network.peer.port``; a socket of the file system has no port."""
 
+_Kept = tuple["weakref.ref[Any]", Peer]
+
 _KEPT = "_otel_redis_cache_peer"
 """The attribute of a connection that keeps its peer, and the socket that it is the peer of."""
 
@@ -23,11 +25,10 @@ def peer_of(connection: Any) -> Peer:
     socket = getattr(connection, "_sock", None) or getattr(connection, "_writer", None)
     if socket is None:
         return {}
-    kept = vars(connection)
+    kept = cast("dict[str, _Kept]", vars(connection))
     known = kept.get(_KEPT)
     if known is not None and known[0]() is socket:
-        peer: Peer = known[1]
-        return peer
+        return known[1]
     peer = _asked(socket)
     kept[_KEPT] = (weakref.ref(socket), peer)
     return peer

@@ -141,7 +141,9 @@ class Observer:
             return False
         if not self._has_looked:
             self._look_around(client)
-        return not self.is_off and not (args and clusters.asks_by_itself(client, args[0]))
+        if args and args[0] in clusters.TOPOLOGY_COMMANDS and clusters.asks_by_itself(client):
+            return False
+        return not self.is_off
 
     def _take_in(self, call: Call, args: Sequence[object]) -> None:
         """What a client sends by itself belongs to the call that it serves."""
@@ -299,7 +301,8 @@ class Observer:
     def _count_all(self, call: Call, error: BaseException | None) -> None:
         server = self._outages.servers.get(call.target)
         if server is not None and server.is_well and error is None:
-            server.answered = max(server.answered, call.last_started)
+            last = 0 if call.attempts is None else call.attempts.last
+            server.answered = max(server.answered, last or call.started)
             server.used = call.started + call.elapsed
         else:
             self._follow(call, error)
@@ -400,6 +403,7 @@ class Observer:
         contact = failures.contact_of(error)
         if call.local == names.HIT:
             contact = Contact.UNKNOWN  # the server was not asked
+        last = 0 if call.attempts is None else call.attempts.last
         if call.blocks and contact is Contact.TIMED_OUT:
             contact = Contact.UNKNOWN  # it asked to wait for longer than the client does
         if call.target.address is not None:
@@ -408,7 +412,7 @@ class Observer:
                 contact,
                 call.failure.type if call.failure is not None else names.OTHER_ERROR,
                 started=call.started,
-                attempted=call.last_started,
+                attempted=last or call.started,
                 started_unix=call.started_unix,
                 ended=call.started + call.elapsed,
                 waited=call.blocks,

@@ -25,9 +25,10 @@ def story(client: Any) -> None:
 
 
 def seen(attributes: dict[str, Any]) -> str:
-    """The attributes beside the target, which is the same everywhere."""
+    """The attributes beside the target, which is the same everywhere, and who answered."""
     target = ("db.system.name", "db.namespace", "server.address", "server.port")
     assert set(target) <= attributes.keys() or "otel_redis_cache" in str(attributes)
+    target += ("network.peer.address", "network.peer.port")
     return " ".join(f"{k}={v}" for k, v in sorted(attributes.items()) if k not in target)
 
 

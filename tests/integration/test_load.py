@@ -170,6 +170,7 @@ def load(server: RedisServer) -> Iterator[None]:
                 client.set(f"key:{dice.randrange(20)}", "x", ex=60)
 
         threads = [threading.Thread(target=work, args=(seed,)) for seed in range(4)]
+        client.get("key:0")
         for thread in threads:
             thread.start()
         try:
@@ -215,7 +216,7 @@ def test_a_call_costs_no_more_after_twenty_thousand_others(
         client.set("user:1", "x")
         early = calls_during(lambda: client.get("user:1"))
         for _ in range(200):
-            pipe = client.pipeline(transaction=False)
+            pipe: Any = client.pipeline(transaction=False)
             for _ in range(50):
                 pipe.get("user:1").delete("user:2")
             pipe.execute()

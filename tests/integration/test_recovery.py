@@ -95,6 +95,7 @@ def test_increases_are_right_across_a_restart_that_resets_the_server(
             cumulative, delta = collections.lookups()
             assert cumulative == delta
             seen.append(cumulative.total())
+    cumulative, _ = collections.lookups()
     collections.provider.shutdown()
 
     assert own_server.info("server")["run_id"] != before[0]

@@ -31,8 +31,14 @@ def run(host: str, port: int) -> Memory:
         _synchronous(client, memory)
     asyncio.run(_asynchronous(host, port, memory))
     nobody: Any
-    with redis.Redis(host="127.0.0.1", port=1, retry=NO_RETRY) as nobody:
+    impatient: Any
+    once_more = Retry(NoBackoff(), 1)
+    with (
+        redis.Redis(host="127.0.0.1", port=1, retry=NO_RETRY) as nobody,
+        redis.Redis(host="127.0.0.1", port=1, retry=once_more) as impatient,
+    ):
         _remember(memory, "down", lambda: nobody.get("user:1"))
+        _remember(memory, "again down", lambda: impatient.get("user:1"))
         _remember(memory, "invalidate down", lambda: done(invalidate(nobody, "user:*")))
         _remember(memory, "pipeline down", lambda: nobody.pipeline().get("user:1").execute())
     return memory
