@@ -162,6 +162,10 @@ LOAD_BUCKETS = (
     *(1.0, 2.5, 5.0, 10.0, 30.0),
 )
 SIZE_BUCKETS = tuple(float(64 * 4**power) for power in range(10))  # 64 B to 16 MiB
+OUTAGE_BUCKETS = (
+    *(0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0),
+    *(60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0),
+)
 INVALIDATION_BUCKETS = (
     *(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25),
     *(0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0),
@@ -288,6 +292,23 @@ CACHE_ITEM_SIZES = Metric(
     "size",
     SIZE_BUCKETS,
 )
+CLIENT_UP = Metric(
+    "redis.client.up",
+    "gauge",
+    "{server}",
+    "1, or 0 while calls to a server fail on the network; no point 10 minutes after the last call.",
+    TARGET_ATTRIBUTES,
+    "resilience",
+)
+OUTAGE_DURATION = Metric(
+    "redis.client.outage.duration",
+    "histogram",
+    "s",
+    "Time from the first call that failed on the network to the next success, once an outage.",
+    (*TARGET_ATTRIBUTES, ERROR_TYPE),
+    "resilience",
+    OUTAGE_BUCKETS,
+)
 RETRIES = Metric(
     "redis.client.retries",
     "counter",
@@ -400,6 +421,8 @@ METRICS = (
     CACHE_LOAD_DURATION,
     CACHE_STAMPEDES,
     CACHE_ITEM_SIZES,
+    CLIENT_UP,
+    OUTAGE_DURATION,
     RETRIES,
     REDIRECTIONS,
     LOCAL_REQUESTS,

@@ -199,15 +199,21 @@ class Contact(Enum):
     """Whether a call reached its server."""
 
     ANSWERED = "answered"
-    """With a reply, or an error reply."""
+    """With a reply, or an error reply to what was asked."""
     UNREACHED = "unreached"
     """The network failed."""
     TIMED_OUT = "timed out"
     UNKNOWN = "unknown"
-    """The call says nothing of it: cancelled, refused by the client, or no connection was free."""
+    """The call says nothing of it: cancelled, refused by the client, no connection was free, or the
+    server says that it serves nobody (yet)."""
 
 
 UNKNOWN_TARGET = Target(names.REDIS)
+
+OTHER_TARGETS = {
+    system: Target(system, address=names.OTHER_ADDRESS) for system in (names.REDIS, names.VALKEY)
+}
+"""Where series go when even the targets are too many."""
 
 
 class Failure(NamedTuple):

@@ -90,6 +90,9 @@ def watch_failed(error: BaseException) -> bool:
 
 
 _EXHAUSTED = ("Too many connections", "No connection available")
+_SERVES_NOBODY = {"LOADING", "MASTERDOWN", "CLUSTERDOWN", "MAXCLIENTS"}
+"""What a server answers whatever it is asked: no failure of the network, and no success."""
+
 _NOBODY_ASKED = {"MaxConnectionsError", "ExternalAuthProviderError"}
 _TEXTS_OF_NO_OUTAGE = (
     *_EXHAUSTED,
@@ -103,8 +106,11 @@ _TEXTS_OF_NO_OUTAGE = (
 
 def contact_of(error: BaseException | None) -> Contact:
     """Whether a call that ended so reached its server."""
-    if error is None or watch_failed(error) or failure_of(error).status is not None:
+    if error is None or watch_failed(error):
         return Contact.ANSWERED
+    failure = failure_of(error)
+    if failure.status is not None:
+        return Contact.UNKNOWN if failure.type in _SERVES_NOBODY else Contact.ANSWERED
     lineage = {base.__name__ for base in type(error).__mro__}
     if "TimeoutError" in lineage:
         return Contact.TIMED_OUT

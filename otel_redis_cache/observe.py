@@ -43,6 +43,9 @@ ResponseHook = Callable[[Span, Any, Any], None]
 
 _NO_WRITES: Expiring = {}
 
+_OF_OUTCOMES = frozenset({"cache", "ratio", "ttl", "loads", "size"})
+"""Groups of metrics that are made of what calls did to caches."""
+
 REDIRECTIONS = {"MOVED": names.MOVED, "ASK": names.ASK}
 """Answers that send the client of a cluster elsewhere, by ``error.type``."""
 
@@ -76,7 +79,7 @@ class Observer:
         self._always_judges = (
             settings.snapshot
             or settings.duration_by_cache
-            or bool(settings.metrics - {"operations", names.CONNECTIONS, names.POOL_TIMES})
+            or not settings.metrics.isdisjoint(_OF_OUTCOMES)
         )
         self._is_choosy = bool(settings.include_commands or settings.exclude_commands)
         self.is_idle = not settings.traces and not settings.metrics and not settings.snapshot
@@ -326,6 +329,7 @@ class Observer:
         if server is not None and server.is_well and error is None:
             last = 0 if call.attempts is None else call.attempts.last
             server.answered = max(server.answered, last or call.started)
+            server.used = call.started + call.elapsed
         else:
             self._follow(call, error)
         if call.attempts is not None:
@@ -423,11 +427,13 @@ class Observer:
     @harmless("outage")
     def _follow(self, call: Call, error: BaseException | None) -> None:
         contact = failures.contact_of(error)
+        if call.local == names.HIT:
+            contact = Contact.UNKNOWN  # the server was not asked
         last = 0 if call.attempts is None else call.attempts.last
         if call.blocks and contact is Contact.TIMED_OUT:
             contact = Contact.UNKNOWN  # it asked to wait for longer than the client does
         if call.target.address is not None:
-            self._outages.follow(
+            over = self._outages.follow(
                 call.target,
                 contact,
                 call.failure.type if call.failure is not None else names.OTHER_ERROR,
@@ -435,7 +441,10 @@ class Observer:
                 attempted=last or call.started,
                 started_unix=call.started_unix,
                 ended=call.started + call.elapsed,
+                waited=call.blocks,
             )
+            if over is not None:
+                self.recorder.record_outage(over)
 
     @harmless("attempts")
     def _count_attempts(self, call: Call, attempts: Attempts) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import importlib.metadata
 import logging
+import time
 import traceback
 from collections.abc import Callable, Iterable, Mapping
 from collections.abc import Set as AbstractSet
@@ -17,7 +18,8 @@ from opentelemetry.trace import Span, SpanKind, Status, StatusCode, Tracer, Trac
 
 from otel_redis_cache import conventions as names
 from otel_redis_cache import tallies
-from otel_redis_cache.facts import Failure, Outcome, Target
+from otel_redis_cache.facts import OTHER_TARGETS, Failure, Outcome, Target
+from otel_redis_cache.outages import Outage, Outages
 from otel_redis_cache.pools import Holding
 from otel_redis_cache.settings import Settings
 from otel_redis_cache.tallies import Attributes, Key, Tallies, Tally
@@ -149,6 +151,15 @@ class Recorder:
         if histogram is not None:
             histogram.record(elapsed / 1e9, {names.POOL_NAME: pool})
 
+    def record_outage(self, outage: Outage) -> None:
+        """Record how long a server could not be reached, once that is over."""
+        metric = names.OUTAGE_DURATION.name
+        histogram = self._histograms.get(metric)
+        if histogram is not None:
+            key = (outage.target, outage.error_type)
+            attributes = self._series(metric, key, _of_outage, _of_any_outage)
+            histogram.record(outage.seconds(), attributes)
+
     def look_at_resource(self) -> None:
         """Say so where several processes would overwrite each other's metrics."""
         provider = self._meter_provider or metrics.get_meter_provider()
@@ -251,7 +262,7 @@ def _of_operation(key: _Operation) -> Attributes:
 def _of_any_operation(key: _Operation) -> Attributes:
     """Failed or not is all that is left."""
     target, _, failure, _ = key
-    attributes: Attributes = dict(tallies.OTHER_TARGETS[target.system].attributes)
+    attributes: Attributes = dict(OTHER_TARGETS[target.system].attributes)
     attributes[names.DB_OPERATION_NAME] = names.OTHER_OPERATION
     if failure is not None:
         attributes[names.ERROR_TYPE] = names.OTHER_ERROR
@@ -280,6 +291,19 @@ def _of_invalidation(key: _Invalidation) -> Attributes:
 def _of_any_invalidation(key: _Invalidation) -> Attributes:
     system, _, _, effect = key
     return _of_invalidation((system, names.OTHER_CACHE, names.OTHER_REASON, effect))
+
+
+_Ended = tuple[Target, str]
+
+
+def _of_outage(key: _Ended) -> Attributes:
+    target, error_type = key
+    return {**target.attributes, names.ERROR_TYPE: error_type}
+
+
+def _of_any_outage(key: _Ended) -> Attributes:
+    target, _ = key
+    return _of_outage((OTHER_TARGETS[target.system], names.OTHER_ERROR))
 
 
 @functools.cache
@@ -324,6 +348,7 @@ def _observe(meter: Meter, counts: Tallies, settings: Settings) -> None:
         names.CONNECTION_TIMEOUTS: lambda: [
             (n, {names.POOL_NAME: k}) for k, n in counts.pool_timeouts.items()
         ],
+        names.CLIENT_UP: lambda: _up(counts.outages),
         names.OWN_ERRORS: lambda: [(n, {names.STEP: k}) for k, n in counts.errors.items()],
         names.OVERFLOWS: lambda: [(n, {names.BOUND: k}) for k, n in counts.overflows.items()],
     }
@@ -373,3 +398,11 @@ def _of_pools(
         value = of(held)
         if value is not None:
             yield value, {names.POOL_NAME: pool}
+
+
+def _up(outages: Outages) -> Iterable[tuple[int, Attributes]]:
+    """Of servers that share a series each has to be up."""
+    found: dict[Target, int] = {}
+    for server in outages.in_use(time.perf_counter_ns()):
+        found[server.shown_as] = min(found.get(server.shown_as, 1), int(server.outage is None))
+    return [(up, dict(target.attributes)) for target, up in found.items()]

@@ -16,7 +16,7 @@ from typing import Generic, TypeVar
 
 from otel_redis_cache import conventions as names
 from otel_redis_cache.caches import FirstNames
-from otel_redis_cache.facts import Outcome, Target
+from otel_redis_cache.facts import OTHER_TARGETS, Outcome, Target
 from otel_redis_cache.forks import renew_after_fork
 from otel_redis_cache.latencies import Latencies
 from otel_redis_cache.loads import Caller, Followed, OpenMisses, Times
@@ -26,11 +26,6 @@ from otel_redis_cache.windows import Windows
 
 Attributes = dict[str, str | int]
 _K = TypeVar("_K")
-
-OTHER_TARGETS = {
-    system: Target(system, address=names.OTHER_ADDRESS) for system in (names.REDIS, names.VALKEY)
-}
-"""Where series go when even the targets are too many."""
 
 # Room for the folded series, which come when the others have filled their part.
 FIRST_BOUND, SECOND_BOUND = names.MAX_SERIES - 300, names.MAX_SERIES - 100
@@ -129,7 +124,7 @@ class Tallies:
         self.ratio = HitRatio(self.requests)
         self.windows = Windows()
         self.latencies = Latencies(self.overflow_of_series)
-        self.outages = Outages()
+        self.outages = Outages(self.overflow_of_series)
         self.pools = Pools()
         self.pool_names = FirstNames()
         self.pool_timeouts: Tally[str] = Tally()

@@ -110,6 +110,8 @@ def test_the_metrics_of_a_story(valkey_server: RedisServer, recording: Recording
             "cache.hit_ratio | Gauge | 1 | Hits / (hits + misses) of this process over the last minute; not to be averaged.",
             "    cache.name=user db.system.name=redis = 0.25",
             "    cache.name=cart db.system.name=redis = 0.0",
+            "redis.client.up | Gauge | {server} | 1, or 0 while calls to a server fail on the network; no point 10 minutes after the last call.",
+            "    db.namespace=0 db.system.name=redis = 1",
         ]
     )
 

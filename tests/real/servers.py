@@ -89,10 +89,10 @@ class RedisServer:
         self._process.end(5)
         self._directory.cleanup()
 
-    def _start(self, *ports: int) -> None:
+    def _start(self, *ports: int, options: tuple[str, ...] = ()) -> None:
         self._ports, self.port = ports, ports[0]
         directory = Path(self._directory.name)
-        self._process = Process(self.command(directory), log=directory / "server.log")
+        self._process = Process([*self.command(directory), *options], log=directory / "server.log")
         try:
             wait_until(self._answers, timeout=10, what=f"{self.kind} answers PING")
         except (RuntimeError, TimeoutError):
@@ -115,6 +115,8 @@ class RedisServer:
             return self.call("PING") == "PONG"
         except OSError:
             return False
+        except RuntimeError as refusal:
+            return "LOADING" in str(refusal)
 
     def call(self, *words: str | int) -> Reply:
         """One command on a connection of its own, in plain RESP2: no client library, so nothing is recorded."""
@@ -133,11 +135,11 @@ class RedisServer:
         """SIGKILL: connections are reset, the port is free, data is gone."""
         self._process.kill()
 
-    def restart(self) -> None:
-        """Start again on the same port, empty; a running server is ended first."""
+    def restart(self, *options: str) -> None:
+        """Start again on the same port, empty but for what was saved; a running server is ended first."""
         self._process.end(5)
         self._own.clear()
-        self._start(*self._ports)
+        self._start(*self._ports, options=options)
 
     def revive(self) -> None:
         """Undo what a test before did to it: paused goes on, killed starts again."""

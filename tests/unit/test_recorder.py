@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import time
+
 import pytest
 
-from otel_redis_cache.facts import Failure, Outcome, Target
+from otel_redis_cache.facts import Contact, Failure, Outcome, Target
 from otel_redis_cache.recorder import Recorder
 from otel_redis_cache.settings import Settings
 from tests.recording import Recording
@@ -58,6 +60,47 @@ def test_invalidations_stay_under_the_bound_with_the_total_exact(recording: Reco
     folded = [count for attributes, count in points if attributes["cache.name"] == "_other"]
     assert folded == [800, 800]
     assert recording.counts("otel_redis_cache.overflows") == {"series": 1_600}
+
+
+def test_outages_stay_under_the_bound_with_the_total_exact(recording: Recording) -> None:
+    recorder = recorder_of(recording)
+    outages, now = recorder.tallies.outages, time.perf_counter_ns()
+    for i in range(3_000):
+        target, error_type = Target("redis", f"host{i}"), f"error{i % 2}"
+        for contact, started in ((Contact.UNREACHED, now), (Contact.ANSWERED, now + 1)):
+            over = outages.follow(
+                target,
+                contact,
+                error_type,
+                started=started,
+                attempted=started,
+                started_unix=0,
+                ended=started,
+            )
+        assert over is not None
+        recorder.record_outage(over)
+    last = Target("redis", "host2999")
+    outages.follow(
+        last,
+        Contact.UNREACHED,
+        "",
+        started=now + 2,
+        attempted=now + 2,
+        started_unix=0,
+        ended=now + 2,
+    )
+    lengths = recording.points("redis.client.outage.duration")
+    ups = recording.points("redis.client.up")
+
+    assert len(lengths) == 1_401
+    assert sum(count for _, count in lengths) == 3_000
+    assert lengths[-1] == (
+        {"db.system.name": "redis", "server.address": "_other", "error.type": "_OTHER"},
+        1_600,
+    )
+    # 1,500 servers are remembered; of those that share a point one is down.
+    assert ups == [({"db.system.name": "redis", "server.address": "_other"}, 0)]
+    assert recording.counts("otel_redis_cache.overflows") == {"series": 1_600 + 1_600}
 
 
 def test_a_failure_is_told_by_its_type_and_status(recording: Recording) -> None:

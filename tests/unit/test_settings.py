@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from otel_redis_cache.conventions import DEFAULT_GROUPS
 from otel_redis_cache.settings import FIELDS, FileOptions, SettingError, Settings, from_keywords
 
 DEFAULT = {"operations", "cache", "ratio", "ttl", "loads", "connections", "resilience"}
@@ -31,8 +32,8 @@ FROM_ENVIRONMENT: list[tuple[str, str, object]] = [
     ("duration_by_cache", "ON", True),
     ("traces", "0", False),
     ("metrics", "none", frozenset()),
-    ("metrics", "all", {*DEFAULT, "size", "pool_times"}),
-    ("metrics", "default, size", {*DEFAULT, "size"}),
+    ("metrics", "all", {*DEFAULT_GROUPS, "size", "pool_times"}),
+    ("metrics", "default, size", {*DEFAULT_GROUPS, "size"}),
     ("metrics", "pool_times", {"connections", "pool_times"}),
     ("metrics", "cache, ratio", {"cache", "ratio"}),
     ("query_text", "KEYS", "keys"),
