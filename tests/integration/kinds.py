@@ -1,4 +1,7 @@
-"""The kinds of clients that redis-py and valkey-py offer: the same behaviour is wanted of each."""
+"""The kinds of clients that redis-py and valkey-py offer: the same behaviour is wanted of each.
+
+But for `MultiDBClient`, which has neither `WATCH` nor pipelines without MULTI: test_client_kinds.py.
+"""
 
 from __future__ import annotations
 
@@ -142,27 +145,6 @@ def by_seeds(kind: Kind, cluster: Cluster) -> Any:
     node_class = kind.package.cluster.ClusterNode
     seeds = [node_class(node.host, node.port) for node in cluster.nodes[:2]]
     return kind.class_of(kind.package.cluster, "Cluster")(startup_nodes=seeds)
-
-
-def by_several_databases(kind: Kind, server: RedisServer) -> Any:
-    """The first one is in use; both are checked by clients of the client's own."""
-    from redis.multidb.config import DatabaseConfig
-
-    package = "redis.asyncio.multidb" if kind.is_async else "redis.multidb"
-    config, client = (pytest.importorskip(f"{package}.{part}") for part in ("config", "client"))
-    database_class = config.DatabaseConfig if hasattr(config, "DatabaseConfig") else DatabaseConfig
-    databases = [
-        database_class(
-            client_kwargs={"host": server.host, "port": server.port, "db": index},
-            weight=1.0 - index / 2,
-        )
-        for index in (0, 1)
-    ]
-    return client.MultiDBClient(
-        config.MultiDbConfig(
-            databases, health_check_probes=1, health_check_delay=0, health_check_interval=0.5
-        )
-    )
 
 
 # What their spans say.
