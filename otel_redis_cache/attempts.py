@@ -199,6 +199,7 @@ def stay_silent_async(_: Seams, original: Method) -> Method:
         try:
             return await original(self, *args, **kwargs)
         finally:
-            open_scope.set(before)
+            if open_scope.get() is silence:
+                open_scope.set(before)
 
     return unobserved

@@ -45,7 +45,7 @@ def serves(inner: Any, outer: Any) -> bool:
     """Whether a call of one client is made by the client library to serve a call of another.
 
     A pipeline loads its scripts, a Sentinel's pool asks the Sentinels for the master, a cluster's
-    pipeline sends again what has moved, and one of several databases is sent what all are meant by.
+    pipeline sends again what has moved, and a client of several databases sends through one of them.
     """
     if inner is outer:
         return True

@@ -37,6 +37,7 @@ def peer_port(span: ReadableSpan) -> Any:
 
 def test_a_monitor_works_and_is_no_call(server: RedisServer, recording: Recording) -> None:
     recording.instrument()
+    monitor: Any
     with redis.Redis(host=server.host, port=server.port) as client, client.monitor() as monitor:
         client.get("user:1")
         while "GET" not in (seen := monitor.next_command()["command"]):
@@ -140,8 +141,9 @@ def test_waiting_for_a_connection_is_part_of_the_call(
     server: RedisServer, recording: Recording
 ) -> None:
     recording.instrument()
+    at_once: Any = {"timeout": 0.2}  # redis-py says that it is an int
     pool = redis.BlockingConnectionPool(
-        host=server.host, port=server.port, max_connections=1, timeout=0.2
+        host=server.host, port=server.port, max_connections=1, **at_once
     )
     with redis.Redis.from_pool(pool) as client:
         with client.pipeline() as holding:
@@ -207,9 +209,11 @@ def test_where_no_sentinel_answers_the_address_is_theirs(recording: Recording) -
     finder = redis.sentinel.Sentinel(
         [("127.0.0.1", 1), ("127.0.0.1", 2)], sentinel_kwargs={"retry": NO_RETRY}
     )
-    with finder.master_for("mymaster", retry=NO_RETRY) as client:
-        with pytest.raises(redis.sentinel.MasterNotFoundError):
-            client.get("user:1")
+    with (
+        finder.master_for("mymaster", retry=NO_RETRY) as client,
+        pytest.raises(redis.sentinel.MasterNotFoundError),
+    ):
+        client.get("user:1")
     close(finder)
 
     assert recording.operations() == ["GET"]
