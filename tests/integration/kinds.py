@@ -51,6 +51,8 @@ class Kind:
     is_cluster: bool = False
     is_way_in: bool = False
     """Whether it differs from others only by how it connects."""
+    batches_otherwise: bool = False
+    """Whether a pipeline gets its connection in another way."""
     has_transactions: bool = True
     is_for_threads: bool = True
 
@@ -188,11 +190,19 @@ _SYNCHRONOUS = (
         by_host(single_connection_client=True),
         host_and_port,
         is_way_in=True,
+        batches_otherwise=True,
         is_for_threads=False,
     ),
     Kind("redis unix socket", "valkey_server", by_socket, path, is_way_in=True),
     Kind("redis TLS", "tls_server", by_tls, tls_port, is_way_in=True),
-    Kind("redis Sentinel", "redis_sentinels", by_sentinels, sentinels_and_service, is_way_in=True),
+    Kind(
+        "redis Sentinel",
+        "redis_sentinels",
+        by_sentinels,
+        sentinels_and_service,
+        is_way_in=True,
+        batches_otherwise=True,
+    ),
     Kind(
         "RedisCluster",
         "redis_cluster",
@@ -234,6 +244,9 @@ KINDS = (*_SYNCHRONOUS, *map(_of_asyncio, _SYNCHRONOUS))
 CLASSES = tuple(kind for kind in KINDS if not kind.is_way_in)
 """Each client class, for what does not depend on how it connects."""
 
+BATCHING = (*CLASSES, *(kind for kind in _SYNCHRONOUS if kind.batches_otherwise))
+"""Those too whose pool hands out connections in another way."""
+
 
 def ids(kinds: Sequence[Kind]) -> list[str]:
     return [kind.name for kind in kinds]
@@ -261,7 +274,7 @@ def batches() -> pytest.MarkDecorator:
     """The test is for pipelines, and for transactions where the kind has some."""
     cases = [
         pytest.param(kind, transaction, id=f"{kind.name} {'MULTI' if transaction else 'PIPELINE'}")
-        for kind in KINDS
+        for kind in BATCHING
         for transaction in (False, True)
         if kind.has_transactions or not transaction
     ]
