@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 from typing import Any
 
-from otel_redis_cache.calls import call_at_work, open_scope
+from otel_redis_cache.calls import call_at_work, open_scope, silence
 from otel_redis_cache.conventions import HIT, MISS
 from otel_redis_cache.seams import Method, Seams
 
@@ -187,3 +187,19 @@ def _see_cached(connection: Any, command: Any, found: object) -> None:
         call.connection, call.local = None, HIT
     elif name in connection.cache_allow_list and name not in connection.cache_deny_list:
         call.local = MISS
+
+
+def stay_silent_async(_: Seams, original: Method) -> Method:
+    """A client of several databases looks after their health by itself, in the background."""
+
+    @functools.wraps(original)
+    async def unobserved(self: Any, *args: Any, **kwargs: Any) -> Any:
+        before = open_scope.get()
+        open_scope.set(silence)
+        try:
+            return await original(self, *args, **kwargs)
+        finally:
+            if open_scope.get() is silence:
+                open_scope.set(before)
+
+    return unobserved

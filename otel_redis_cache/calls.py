@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping, Sequence
 from contextvars import ContextVar
 from types import TracebackType
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 from opentelemetry.context import Context
 from opentelemetry.trace import Span
@@ -208,6 +208,10 @@ class Call:
                 open_scope.set(self._outer)
 
 
+silence = Scope(cast("Call", object()))
+"""Stays busy: nothing is observed in it."""
+
+
 def call_at_work() -> Call | None:
     """The call in flight, while the client works for it and none of our steps does."""
     scope = open_scope.get()
@@ -216,6 +220,6 @@ def call_at_work() -> Call | None:
 
 def see_replies(replies: object) -> None:
     """Keep the replies of the batch in flight: the client is about to raise about one of them."""
-    scope = open_scope.get()
-    if scope is not None and scope.call is not None and scope.call.is_batch:
-        scope.call.observer.keep_replies(scope.call, replies)
+    call = call_at_work()
+    if call is not None and call.is_batch:
+        call.observer.keep_replies(call, replies)

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, cast
 
-from otel_redis_cache import clusters
+from otel_redis_cache import clusters, databases
 from otel_redis_cache.clusters import CLUSTERS, MAX_SEEDS, Seeds, lineage
 from otel_redis_cache.conventions import REDIS, VALKEY
 from otel_redis_cache.facts import Target
@@ -24,6 +24,8 @@ def queued(pipeline: Any) -> list[Sequence[object]]:
     """The commands that a pipeline will send, each as its arguments."""
     if is_of_cluster(pipeline):
         return [command.args for command in clusters.queue_of(pipeline)]
+    if is_of_several(pipeline):
+        return [args for args, _ in databases.queue_of(pipeline)]
     return [args for args, _ in pipeline.command_stack]
 
 
@@ -31,6 +33,9 @@ def is_transaction(pipeline: Any) -> bool:
     """Whether a pipeline will send MULTI and EXEC."""
     if is_of_cluster(pipeline):
         return clusters.is_transaction(pipeline)
+    if is_of_several(pipeline):
+        members = databases.members(databases.client_of(pipeline))
+        return not any(map(clusters.is_cluster, members))
     explicit = bool(pipeline.explicit_transaction)
     # asyncio's Pipeline has a method `transaction` and keeps the flag elsewhere.
     return explicit or bool(getattr(pipeline, "is_transaction", pipeline.transaction))
@@ -39,13 +44,15 @@ def is_transaction(pipeline: Any) -> bool:
 def serves(inner: Any, outer: Any) -> bool:
     """Whether a call of one client is made by the client library to serve a call of another.
 
-    A pipeline loads its scripts, a Sentinel's pool asks the Sentinels for the master, and a
-    cluster's pipeline sends again what has moved.
+    A pipeline loads its scripts, a Sentinel's pool asks the Sentinels for the master, a cluster's
+    pipeline sends again what has moved, and a client of several databases sends through one of them.
     """
     if inner is outer:
         return True
     pool = getattr(outer, "connection_pool", None)
     if pool is None:
+        if (several := databases.client_of(outer)) is not None:
+            return any(serves(inner, member) for member in databases.members(several))
         shared = clusters.shared_by(outer)
         return shared is not None and shared is clusters.shared_by(inner)
     sentinels = getattr(getattr(pool, "sentinel_manager", None), "sentinels", ())
@@ -81,6 +88,8 @@ def queues(client: Any) -> bool:
         return False
     if is_of_cluster(client):
         return clusters.queues(client)
+    if is_of_several(client):
+        return True
     return not client.watching or bool(client.explicit_transaction)
 
 
@@ -88,12 +97,21 @@ def sends(pipeline: Any) -> bool:
     """Whether executing this pipeline puts anything on the wire."""
     if is_of_cluster(pipeline):
         return clusters.sends(pipeline)
+    if is_of_several(pipeline):
+        return bool(databases.queue_of(pipeline))
     return bool(pipeline.command_stack) or (bool(pipeline.watching) and is_transaction(pipeline))
 
 
 def is_of_cluster(client: Any) -> bool:
     """Whether this is a client of a cluster, or its pipeline: it has a pool for each node."""
-    return getattr(client, "connection_pool", None) is None
+    return getattr(client, "connection_pool", None) is None and databases.client_of(client) is None
+
+
+def is_of_several(client: Any) -> bool:
+    """Whether this is a client of several databases, or its pipeline: each has a client."""
+    return (
+        getattr(client, "connection_pool", None) is None and databases.client_of(client) is not None
+    )
 
 
 def is_client(thing: Any) -> bool:
@@ -155,6 +173,8 @@ def target_of(client: Any) -> Target:
     """Where a client, or a pipeline of it, was configured to go."""
     pool = getattr(client, "connection_pool", None)
     owner = clusters.shared_by(client) if pool is None else pool
+    if owner is None:
+        owner = client  # of several databases, which is what its pipelines share
     target = _targets.get(owner)
     if target is None:
         target = _targets[owner] = _configured_target(client, owner)
@@ -165,6 +185,8 @@ def _configured_target(client: Any, owner: Any) -> Target:
     system = _system(client)
     if is_of_cluster(client):
         return Target(system, *_address_of(clusters.seeds_of(owner)), "0")
+    if is_of_several(client):
+        return _target_of_several(list(map(target_of, databases.members(owner))))
     return _target_of_pool(owner, system)
 
 
@@ -172,6 +194,13 @@ def _target_of_pool(pool: Any, system: str) -> Target:
     address, port = _configured_address(pool)
     kwargs = cast("Mapping[str, Any]", pool.connection_kwargs)
     return Target(system, address, port, str(kwargs.get("db") or 0))
+
+
+def _target_of_several(targets: Sequence[Target]) -> Target:
+    """All databases by address, as the nodes of a cluster are; the index that the first one has."""
+    first = targets[0]
+    hosts = {(str(target.address), target.port or DEFAULT_PORT) for target in targets}
+    return Target(first.system, *_address_of(tuple(sorted(hosts))), first.namespace)
 
 
 def _configured_address(pool: Any) -> tuple[str, int | None]:

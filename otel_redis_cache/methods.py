@@ -228,6 +228,17 @@ def _of_retry(_: str) -> Iterator[Wrap]:
     yield Wrap("Retry", "call_with_retry", attempts.retry, attempts.retry_async)
 
 
+def _of_several_databases() -> Iterator[Row]:
+    for package, opened, batch in (
+        ("redis", _observed(open_command), _observed(open_batch)),
+        ("redis.asyncio", _observed_async(open_command), _observed_async(open_batch)),
+    ):
+        yield Row(f"{package}.multidb.client", "MultiDBClient", "execute_command", opened)
+        yield Row(f"{package}.multidb.client", "Pipeline", "execute", batch)
+    checks = "redis.asyncio.multidb.healthcheck"  # of synchronous clients too
+    yield Row(checks, "AbstractHealthCheckPolicy", "execute", attempts.stay_silent_async)
+
+
 _MODULES: dict[str, Callable[[str], Iterator[Wrap]]] = {
     "client": _of_client,
     "cluster": _of_cluster,
@@ -264,4 +275,5 @@ ROWS = (
     *(row for library, client in LIBRARIES.items() for row in rows(library, client)),
     *(row for library, client in LIBRARIES.items() for row in checkouts.rows(library, client)),
     *_OWN_METRICS,
+    *_of_several_databases(),
 )

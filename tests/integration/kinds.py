@@ -1,4 +1,7 @@
-"""The kinds of clients that redis-py and valkey-py offer: the same behaviour is wanted of each."""
+"""The kinds of clients that redis-py and valkey-py offer: the same behaviour is wanted of each.
+
+But for `MultiDBClient`, which has neither `WATCH` nor pipelines without MULTI: test_client_kinds.py.
+"""
 
 from __future__ import annotations
 
@@ -48,6 +51,8 @@ class Kind:
     is_cluster: bool = False
     is_way_in: bool = False
     """Whether it differs from others only by how it connects."""
+    batches_otherwise: bool = False
+    """Whether a pipeline gets its connection in another way."""
     has_transactions: bool = True
     is_for_threads: bool = True
 
@@ -144,27 +149,6 @@ def by_seeds(kind: Kind, cluster: Cluster) -> Any:
     return kind.class_of(kind.package.cluster, "Cluster")(startup_nodes=seeds)
 
 
-def by_several_databases(kind: Kind, server: RedisServer) -> Any:
-    """The first one is in use; both are checked by clients of the client's own."""
-    from redis.multidb.config import DatabaseConfig
-
-    package = "redis.asyncio.multidb" if kind.is_async else "redis.multidb"
-    config, client = (pytest.importorskip(f"{package}.{part}") for part in ("config", "client"))
-    database_class = config.DatabaseConfig if hasattr(config, "DatabaseConfig") else DatabaseConfig
-    databases = [
-        database_class(
-            client_kwargs={"host": server.host, "port": server.port, "db": index},
-            weight=1.0 - index / 2,
-        )
-        for index in (0, 1)
-    ]
-    return client.MultiDBClient(
-        config.MultiDbConfig(
-            databases, health_check_probes=1, health_check_delay=0, health_check_interval=0.5
-        )
-    )
-
-
 # What their spans say.
 
 
@@ -206,11 +190,19 @@ _SYNCHRONOUS = (
         by_host(single_connection_client=True),
         host_and_port,
         is_way_in=True,
+        batches_otherwise=True,
         is_for_threads=False,
     ),
     Kind("redis unix socket", "valkey_server", by_socket, path, is_way_in=True),
     Kind("redis TLS", "tls_server", by_tls, tls_port, is_way_in=True),
-    Kind("redis Sentinel", "redis_sentinels", by_sentinels, sentinels_and_service, is_way_in=True),
+    Kind(
+        "redis Sentinel",
+        "redis_sentinels",
+        by_sentinels,
+        sentinels_and_service,
+        is_way_in=True,
+        batches_otherwise=True,
+    ),
     Kind(
         "RedisCluster",
         "redis_cluster",
@@ -252,6 +244,9 @@ KINDS = (*_SYNCHRONOUS, *map(_of_asyncio, _SYNCHRONOUS))
 CLASSES = tuple(kind for kind in KINDS if not kind.is_way_in)
 """Each client class, for what does not depend on how it connects."""
 
+BATCHING = (*CLASSES, *(kind for kind in _SYNCHRONOUS if kind.batches_otherwise))
+"""Those too whose pool hands out connections in another way."""
+
 
 def ids(kinds: Sequence[Kind]) -> list[str]:
     return [kind.name for kind in kinds]
@@ -279,7 +274,7 @@ def batches() -> pytest.MarkDecorator:
     """The test is for pipelines, and for transactions where the kind has some."""
     cases = [
         pytest.param(kind, transaction, id=f"{kind.name} {'MULTI' if transaction else 'PIPELINE'}")
-        for kind in KINDS
+        for kind in BATCHING
         for transaction in (False, True)
         if kind.has_transactions or not transaction
     ]

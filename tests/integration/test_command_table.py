@@ -732,7 +732,7 @@ def test_a_reply_that_the_client_cannot_decode_is_an_error(
         ("GET data:string",),
         ("get", "data:string"),
         (b"GET", b"data:string"),
-        (b"get", bytearray(b"data:string")),
+        (b"get", memoryview(bytearray(b"data:string"))),
         ("Get", memoryview(b"data:string")),
         ("MGET data:string",),
         ("object encoding", "data:none"),
