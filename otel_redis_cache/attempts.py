@@ -10,6 +10,7 @@ from typing import Any
 
 from otel_redis_cache.calls import call_at_work, open_scope, silence
 from otel_redis_cache.conventions import HIT, MISS
+from otel_redis_cache.failures import TRY_AGAIN
 from otel_redis_cache.seams import Method, Seams
 
 
@@ -34,6 +35,13 @@ def _see_redirection(error: BaseException) -> None:
         call.observer.keep_redirection(call, error)
 
 
+def _see_try_again() -> None:
+    """A node of a cluster has one part of what was asked for, and another node the other."""
+    call = call_at_work()
+    if call is not None:
+        call.observer.keep_try_again(call)
+
+
 def send(_: Seams, original: Method) -> Method:
     """The connection that a call is written to leads to the node that answers."""
 
@@ -41,60 +49,38 @@ def send(_: Seams, original: Method) -> Method:
     def send_packed_command(self: Any, *args: Any, **kwargs: Any) -> Any:
         scope = open_scope.get()
         if scope is not None and scope.call is not None and not scope.is_busy:
-            scope.call.connection = self
+            call = scope.call
+            call.connection = self
+            if call.attempts is not None and call.attempts.failed == TRY_AGAIN:
+                _see_attempt()
         return original(self, *args, **kwargs)
 
     return send_packed_command
 
 
 def retry(_: Seams, original: Method) -> Method:
-    """Where an attempt fails, `fail` is called before the next one is made."""
+    """Each attempt is a call of `do`, and `fail` is called where it failed; both may be awaited."""
 
     @functools.wraps(original)
     def call_with_retry(self: Any, do: Any, fail: Any, *args: Any, **kwargs: Any) -> Any:
         scope = open_scope.get()
         if scope is None or scope.call is None or scope.is_busy:
             return original(self, do, fail, *args, **kwargs)
-        failures = 0
 
-        def fail_observed(error: BaseException, *more: Any) -> Any:
-            nonlocal failures
-            failures += 1
-            result = fail(error, *more)
-            _see_retry(self, failures, error)
-            return result
+        call = scope.call
 
-        return original(self, do, fail_observed, *args, **kwargs)
+        def try_once() -> Any:
+            if call.attempts is not None:
+                _see_attempt()
+            return do()
 
-    return call_with_retry
+        def give_up(error: BaseException, *more: Any) -> Any:
+            _see_failed_attempt(error)
+            return fail(error, *more)
 
-
-def retry_async(_: Seams, original: Method) -> Method:
-    """The same, awaited."""
-
-    @functools.wraps(original)
-    async def call_with_retry(self: Any, do: Any, fail: Any, *args: Any, **kwargs: Any) -> Any:
-        scope = open_scope.get()
-        if scope is None or scope.call is None or scope.is_busy:
-            return await original(self, do, fail, *args, **kwargs)
-        failures = 0
-
-        async def fail_observed(error: BaseException, *more: Any) -> None:
-            nonlocal failures
-            failures += 1
-            await fail(error, *more)
-            _see_retry(self, failures, error)
-
-        return await original(self, do, fail_observed, *args, **kwargs)
+        return original(self, try_once, give_up, *args, **kwargs)
 
     return call_with_retry
-
-
-def _see_retry(retry: Any, failures: int, error: BaseException) -> None:
-    retries: int = retry._retries
-    if retries < 0 or failures <= retries:
-        _see_failed_attempt(error)
-        _see_attempt()
 
 
 def attempt(_: Seams, original: Method) -> Method:
@@ -134,6 +120,17 @@ def redirect(_: Seams, original: Method) -> Method:
     def init(self: Any, *args: Any, **kwargs: Any) -> None:
         original(self, *args, **kwargs)
         _see_redirection(self)
+
+    return init
+
+
+def try_again(_: Seams, original: Method) -> Method:
+    """An answer TRYAGAIN is read, after which a cluster client tries again by itself."""
+
+    @functools.wraps(original)
+    def init(self: Any, *args: Any, **kwargs: Any) -> None:
+        original(self, *args, **kwargs)
+        _see_try_again()
 
     return init
 

@@ -41,6 +41,9 @@ class Observes(Protocol):
     def keep_failed_attempt(self, call: Call, error: BaseException) -> None:
         """Why an attempt failed."""
 
+    def keep_try_again(self, call: Call) -> None:
+        """A node says that a key is on its way."""
+
     def keep_redirection(self, call: Call, error: BaseException) -> None:
         """A node says that a key is elsewhere."""
 
@@ -108,6 +111,7 @@ class Call:
         "queue",
         "replies",
         "reply",
+        "resent",
         "scope",
         "script_loads",
         "span",
@@ -165,6 +169,8 @@ class Call:
         """What became of misses, where loads are followed."""
         self.queue: Sequence[Any] = ()
         """What a cluster's pipeline keeps its replies with."""
+        self.resent = 0
+        """Which of them the pipeline has sent again, alone, up to."""
         self.connection: Any = None
         """The one that was last written to."""
         self.local: str | None = None

@@ -16,7 +16,7 @@ from otel_redis_cache import clients, failures, pools
 from otel_redis_cache import conventions as names
 from otel_redis_cache.guard import harmless
 from otel_redis_cache.observe import Observer
-from otel_redis_cache.pools import Pool
+from otel_redis_cache.pools import Holding, Pool
 from otel_redis_cache.recorder import Recorder
 from otel_redis_cache.seams import Make, Method, Row, Seams
 
@@ -46,6 +46,16 @@ class Watch(Pool):
         observer = self._observer()
         assert observer is not None
         return observer.recorder
+
+    @harmless("connections")
+    def read(self) -> Holding | None:
+        """What it holds now; an odd pool must not keep the others from being read."""
+        return super().read()
+
+    @harmless("connections")
+    def must_wait(self, ask: Callable[[Any], bool], pool: Any) -> bool:
+        """Whether a checkout has to wait."""
+        return ask(pool)
 
     @harmless("connections")
     def obtained(self, connection: Any, started: int) -> None:
@@ -148,6 +158,7 @@ class Finder:
         started = connection.__dict__.pop(_OPENING, None)
         known: Watch | None = pools.pool_of(connection)
         if started is not None and known is not None:
+            known.is_closed = False
             known.opened(started)
 
     @harmless("connections")
@@ -172,19 +183,22 @@ def _checkout(must_wait: Callable[[Any], bool] | None = None) -> Make:
             watch = known.get(watched) or meet(self)
             if watch is None:
                 return original(self, *args, **kwargs)
-            checkout, started = object(), perf_counter_ns()
-            waits = must_wait is not None and must_wait(self)
+            connection, checkout, started = None, object(), perf_counter_ns()
+            waits = must_wait is not None and watch.must_wait(must_wait, self)
             watch.is_closed = False
             try:
                 watch.pending.add(checkout)
                 connection = original(self, *args, **kwargs)
-            except BaseException as error:
-                watch.failed(error, started)
-                raise
-            finally:
                 watch.pending.discard(checkout)
-            if waits or watch.times_all:
-                watch.obtained(connection, started)
+                if waits or watch.times_all:
+                    watch.obtained(connection, started)
+            except BaseException as error:
+                watch.pending.discard(checkout)
+                if connection is None:
+                    watch.failed(error, started)
+                else:  # interrupted here: nobody else knows of the connection
+                    self.release(connection)
+                raise
             return connection
 
         return get_connection
@@ -207,7 +221,7 @@ def _checkout_async(must_wait: Callable[[Any], bool] | None = None) -> Make:
             if watch is None:
                 return await original(self, *args, **kwargs)
             checkout, started = object(), perf_counter_ns()
-            waits = must_wait is not None and must_wait(self)
+            waits = must_wait is not None and watch.must_wait(must_wait, self)
             watch.is_closed = False
             try:
                 watch.pending.add(checkout)
@@ -273,9 +287,11 @@ def _use_cluster(seams: Seams, original: Method) -> Method:
 
     @functools.wraps(original)
     def use(self: Any, *args: Any, **kwargs: Any) -> Any:
-        watch = self.__dict__.get(pools.WATCHED) or meet(self)
-        if watch is not None:
-            watch.is_closed = False
+        known = self.__dict__
+        if known.get(_UNWATCHED) is not seams.era:
+            watch = known.get(pools.WATCHED) or meet(self)
+            if watch is not None:
+                watch.is_closed = False
         return original(self, *args, **kwargs)
 
     return use

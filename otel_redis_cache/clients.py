@@ -73,6 +73,8 @@ def pool_name(pool: Any) -> str | None:
 def pools_of(client: Any) -> list[Any]:
     """The connection pools of a client; an asyncio cluster client is the one of its nodes."""
     pool = getattr(client, "connection_pool", None)
+    if (several := databases.client_of(client)) is not None:
+        return [pool for member in databases.members(several) for pool in pools_of(member)]
     if pool is not None or not clusters.is_cluster(client):
         return [] if pool is None else [pool]
     if is_asynchronous(client):
@@ -105,6 +107,12 @@ def sends(pipeline: Any) -> bool:
 def is_of_cluster(client: Any) -> bool:
     """Whether this is a client of a cluster, or its pipeline: it has a pool for each node."""
     return getattr(client, "connection_pool", None) is None and databases.client_of(client) is None
+
+
+def is_one_of_many(client: Any) -> bool:
+    """Whether what a client is configured for is several servers, of which a call goes to one."""
+    pool = getattr(client, "connection_pool", None)
+    return pool is None or hasattr(pool, "service_name")
 
 
 def is_of_several(client: Any) -> bool:

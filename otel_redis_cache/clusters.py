@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
 from typing import Any, cast
 
 CLUSTERS = frozenset({"RedisCluster", "ValkeyCluster"})
@@ -41,9 +42,10 @@ def shared_by(client: Any) -> Any:
     return manager if manager is None or hasattr(manager, "__weakref__") else client
 
 
-def keep_seeds(shared: Any, nodes: Iterable[Any]) -> None:
+def keep_seeds(shared: Any, nodes: Iterable[Any] | None = None) -> None:
     """Remember where a client starts from: it soon knows the nodes that it found instead."""
-    _seeds[shared] = _addresses(nodes)
+    known = shared.nodes_manager.startup_nodes.values() if nodes is None else nodes
+    _seeds[shared] = _addresses(known)
 
 
 def seeds_of(shared: Any) -> Seeds:
@@ -61,7 +63,7 @@ def _addresses(nodes: Iterable[Any]) -> Seeds:
 def asks_by_itself(client: Any) -> bool:
     """Whether a topology command of this client is the client library's own traffic.
 
-    Calls of the application reach the nodes another way.
+    An application that sends such a command through the client of one node is not told apart.
     """
     pool = getattr(client, "connection_pool", None)
     if pool is None:  # a cluster client that is being made
@@ -91,12 +93,18 @@ def results_of(queue: Iterable[Any]) -> list[Any]:
     return [getattr(command, "result", None) for command in queue]
 
 
-def error_of(queue: Iterable[Any], args: Sequence[object]) -> BaseException | None:
-    """Why a pipeline sends a command again, alone."""
-    for command in queue:
+def error_of(
+    queue: Sequence[Any], args: Sequence[object], start: int
+) -> tuple[int, BaseException | None]:
+    """Why a pipeline sends a command again, alone, and where to look for the next one.
+
+    It does so in the order of its queue.
+    """
+    for index in chain(range(start, len(queue)), range(start)):
+        command = queue[index]
         if isinstance(command.result, BaseException) and tuple(command.args) == tuple(args):
-            return command.result
-    return None
+            return index + 1, command.result
+    return start, None
 
 
 def is_transaction(pipeline: Any) -> bool:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any, cast
 
 from otel_redis_cache.conventions import NETWORK_PEER_ADDRESS, NETWORK_PEER_PORT
@@ -11,7 +12,7 @@ from otel_redis_cache.conventions import NETWORK_PEER_ADDRESS, NETWORK_PEER_PORT
 Peer = Mapping[str, str | int]
 """``network.peer.address`` and ``network.peer.port``; a socket of the file system has no port."""
 
-_Kept = tuple["weakref.ref[Any]", Peer]
+_Kept = tuple[Callable[[], Any], Peer]
 
 _KEPT = "_otel_redis_cache_peer"
 """The attribute of a connection that keeps its peer, and the socket that it is the peer of."""
@@ -29,9 +30,18 @@ def peer_of(connection: Any) -> Peer:
     known = kept.get(_KEPT)
     if known is not None and known[0]() is socket:
         return known[1]
-    peer = _asked(socket)
-    kept[_KEPT] = (weakref.ref(socket), peer)
+    peer: Peer = {}
+    with suppress(AttributeError, OSError):  # of what only looks like a socket; of one just closed
+        peer = _asked(socket)
+    kept[_KEPT] = (_reference(socket), peer)
     return peer
+
+
+def _reference(socket: Any) -> Callable[[], Any]:
+    try:
+        return weakref.ref(socket)
+    except TypeError:  # of what only looks like a socket
+        return lambda: socket
 
 
 def _asked(socket: Any) -> Peer:

@@ -93,10 +93,14 @@ _EXHAUSTED = ("Too many connections", "No connection available")
 _SERVES_NOBODY = {"LOADING", "MASTERDOWN", "CLUSTERDOWN", "MAXCLIENTS"}
 """What a server answers whatever it is asked: no failure of the network, and no success."""
 
+TRY_AGAIN = "TRYAGAIN"
+"""``error.type`` of an answer about keys of which some have moved already."""
+
 _NOBODY_ASKED = {"MaxConnectionsError", "ExternalAuthProviderError"}
 _TEXTS_OF_NO_OUTAGE = (
     *_EXHAUSTED,
     "Invalid Database",
+    "Connection not ready",  # what redis-py says where the server has too many clients
     "Invalid RESP version",
     "Error setting client name",
     "protocol must be",

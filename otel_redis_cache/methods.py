@@ -115,9 +115,9 @@ def _raise_first_response(_: Seams, original: Method) -> Method:
     """The same in a cluster's transaction."""
 
     @functools.wraps(original)
-    def raise_first_error(self: Any, responses: Any, *args: Any) -> Any:
+    def raise_first_error(self: Any, responses: Any, *args: Any, **kwargs: Any) -> Any:
         see_replies(responses)
-        return original(self, responses, *args)
+        return original(self, responses, *args, **kwargs)
 
     return raise_first_error
 
@@ -141,7 +141,7 @@ def _keep_seeds_of_client(seams: Seams, original: Method) -> Method:
     def init(self: Any, *args: Any, **kwargs: Any) -> None:
         original(self, *args, **kwargs)
         if seams.observer is not None:
-            seams.observer.keep_seeds(self, self.nodes_manager.startup_nodes.values())
+            seams.observer.keep_seeds(self)
 
     return init
 
@@ -225,7 +225,7 @@ def _of_connection(_: str) -> Iterator[Wrap]:
 
 
 def _of_retry(_: str) -> Iterator[Wrap]:
-    yield Wrap("Retry", "call_with_retry", attempts.retry, attempts.retry_async)
+    yield _each("Retry", "call_with_retry", attempts.retry)
 
 
 def _of_several_databases() -> Iterator[Row]:
@@ -234,6 +234,7 @@ def _of_several_databases() -> Iterator[Row]:
         ("redis.asyncio", _observed_async(open_command), _observed_async(open_batch)),
     ):
         yield Row(f"{package}.multidb.client", "MultiDBClient", "execute_command", opened)
+        yield Row(f"{package}.multidb.client", "MultiDBClient", "pipeline", _inherit)
         yield Row(f"{package}.multidb.client", "Pipeline", "execute", batch)
     checks = "redis.asyncio.multidb.healthcheck"  # of synchronous clients too
     yield Row(checks, "AbstractHealthCheckPolicy", "execute", attempts.stay_silent_async)
@@ -264,6 +265,7 @@ def rows(library: str, client: str) -> Iterator[Row]:
         f"{commands}.cluster", "AsyncClusterMultiKeyCommands", split, _observed_async(open_split)
     )
     yield Row(f"{library}.exceptions", "AskError", "__init__", attempts.redirect)
+    yield Row(f"{library}.exceptions", "TryAgainError", "__init__", attempts.try_again)
 
 
 _OWN_METRICS = tuple(

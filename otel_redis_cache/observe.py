@@ -167,9 +167,11 @@ class Observer:
         """What a client sends by itself belongs to the call that it serves."""
         if args and word(args[0]) == "SCRIPT LOAD":
             call.script_loads += 1
-        elif call.queue and (error := clusters.error_of(call.queue, args)) is not None:
-            self.keep_failed_attempt(call, error)
-            self.keep_attempt(call)
+        elif call.queue:
+            call.resent, error = clusters.error_of(call.queue, args, call.resent)
+            if error is not None:
+                self.keep_failed_attempt(call, error)
+                self.keep_attempt(call)
 
     @harmless("conflict")
     def _look_around(self, client: object) -> None:
@@ -216,7 +218,7 @@ class Observer:
         call.replies = replies_of(replies)
 
     @harmless("target")
-    def keep_seeds(self, owner: object, nodes: Iterable[object]) -> None:
+    def keep_seeds(self, owner: object, nodes: Iterable[object] | None = None) -> None:
         """Where a cluster client was told to start."""
         clusters.keep_seeds(owner, nodes)
 
@@ -235,6 +237,13 @@ class Observer:
             attempts.retries.append(attempts.failed)
             attempts.failed = None
             attempts.last = time.perf_counter_ns()
+
+    @harmless("attempts")
+    def keep_try_again(self, call: Call) -> None:
+        """A node says that a key is on its way, after which the client of a cluster tries again."""
+        if clients.is_of_cluster(call.instance):
+            call.attempts = call.attempts or Attempts()
+            call.attempts.failed = failures.TRY_AGAIN
 
     @harmless("attempts")
     def keep_redirection(self, call: Call, error: BaseException) -> None:
@@ -326,7 +335,7 @@ class Observer:
 
     def _count_all(self, call: Call, error: BaseException | None) -> None:
         server = self._outages.servers.get(call.target)
-        if server is not None and server.is_well and error is None:
+        if server is not None and server.is_well and error is None and call.local is None:
             last = 0 if call.attempts is None else call.attempts.last
             server.answered = max(server.answered, last or call.started)
             server.used = call.started + call.elapsed
@@ -442,7 +451,7 @@ class Observer:
                 started_unix=call.started_unix,
                 ended=call.started + call.elapsed,
                 waited=call.blocks,
-                one_of_many=clients.is_of_cluster(call.instance),
+                one_of_many=clients.is_one_of_many(call.instance),
             )
             if over is not None:
                 self.recorder.record_outage(over)

@@ -47,6 +47,13 @@ class Pool:
         pool = self._pool()
         return pool if watched(pool) is self else None
 
+    def read(self) -> Holding | None:
+        """What it holds now; None where it is closed or gone."""
+        pool = self.pool
+        if pool is None or (self.is_closed and not self.pending):
+            return None
+        return Holding(*_count(*_held(pool)), len(self.pending), _limit_of(pool))
+
 
 class Holding(NamedTuple):
     """What pools of one name hold together."""
@@ -57,6 +64,16 @@ class Holding(NamedTuple):
     """Checkouts under way: those that wait for a connection, or open one."""
     limit: int | None = 0
     """Connections that they may have; None where one of them has no limit."""
+
+    def with_more(self, other: Holding) -> Holding:
+        """What pools hold together with others."""
+        no_limit = self.limit is None or other.limit is None
+        return Holding(
+            self.idle + other.idle,
+            self.used + other.used,
+            self.pending + other.pending,
+            None if no_limit else cast("int", self.limit) + cast("int", other.limit),
+        )
 
 
 class Pools:
@@ -98,17 +115,10 @@ class Pools:
         """What the pools hold now, by name; without those that are closed."""
         found: dict[str, Holding] = {}
         for known in self._known():
-            pool = known.pool
-            if pool is None or (known.is_closed and not known.pending):
-                continue
-            so_far, limit = found.get(known.name, Holding()), _limit_of(pool)
-            idle, used = _count(*_held(pool))
-            found[known.name] = Holding(
-                so_far.idle + idle,
-                so_far.used + used,
-                so_far.pending + len(known.pending),
-                None if limit is None or so_far.limit is None else so_far.limit + limit,
-            )
+            held = known.read()
+            if held is not None:
+                so_far = found.get(known.name)
+                found[known.name] = held if so_far is None else so_far.with_more(held)
         return found
 
     def _known(self) -> list[Pool]:
@@ -128,7 +138,7 @@ def leave(pool: object) -> None:
 
 def belongs(connection: Any, pool: object) -> None:
     """A connection, which may be opened without its pool, knows where it belongs."""
-    real = getattr(connection, "_conn", connection)  # behind the one of client-side caching
+    real = _real(connection)
     real.__dict__[_POOL] = weakref.ref(pool)
 
 
@@ -189,8 +199,14 @@ def _count(idle: list[Any], made: list[Any]) -> tuple[int, int]:
     return len(opened & free), len(opened - free)
 
 
+def _real(connection: Any) -> Any:
+    """The connection behind that of client-side caching."""
+    is_proxy = type(connection).__name__ == "CacheProxyConnection"
+    return connection._conn if is_proxy else connection
+
+
 def _is_open(connection: Any) -> bool:
-    real = getattr(connection, "_conn", connection)
+    real = _real(connection)
     if hasattr(real, "_sock"):
         return real._sock is not None
     return bool(real.is_connected)  # asyncio

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import redis
 import redis.asyncio
+import redis.asyncio.retry
 import redis.backoff
 import redis.retry
 import valkey
@@ -21,6 +22,7 @@ import valkey.backoff
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from otel_redis_cache import connections
 from tests.real.servers import RedisServer
 from tests.real.wires import Wire
 from tests.recording import Recording, attributes_of
@@ -123,8 +125,6 @@ def test_a_span_names_the_node_that_answered(
 def test_a_node_is_asked_for_its_address_once_for_each_connection(
     valkey_server: RedisServer, recording: Recording, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from otel_redis_cache import connections
-
     asked: list[Any] = []
     ask = connections._asked
     monkeypatch.setattr(connections, "_asked", lambda socket: asked.append(1) or ask(socket))
@@ -244,3 +244,30 @@ def test_without_the_group_no_attempts_are_counted(
 
     assert recording.points("redis.client.retries") == []
     assert attributes_of(recording.span())["redis.client.retry.count"] == 1
+
+
+async def test_a_retry_that_was_never_made_is_not_counted(recording: Recording) -> None:
+    recording.instrument()
+    client: Any = redis.asyncio.Redis(
+        port=1,
+        retry_on_error=[ConnectionError],
+        retry=redis.asyncio.retry.Retry(redis.backoff.ConstantBackoff(5), 3),
+    )
+    with pytest.raises((TimeoutError, asyncio.TimeoutError)):
+        await asyncio.wait_for(client.get("user:1"), 0.2)
+    assert recording.counts("redis.client.retries") == {}
+
+
+def test_what_only_looks_like_a_socket_has_no_address() -> None:
+    class Socket:
+        """Without getpeername(), as that of a server in memory."""
+
+        __slots__ = ()
+
+    class Connection:
+        _sock = Socket()
+
+    connection = Connection()
+
+    assert connections.peer_of(connection) == {}
+    assert connections.peer_of(connection) == {}

@@ -8,6 +8,10 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+import redis
+import redis.backoff
+import redis.retry
+import redis.sentinel
 from valkey.backoff import NoBackoff
 from valkey.cluster import ValkeyCluster
 from valkey.exceptions import ValkeyError
@@ -160,3 +164,34 @@ def up_of(recording: Recording, client: Any) -> int:
         client.get(KEY)
     ((_, up),) = recording.points("redis.client.up")
     return int(up)
+
+
+def test_a_dead_master_is_one_outage_while_its_replicas_answer(
+    redis_sentinels: Sentinels, recording: Recording
+) -> None:
+    redis_sentinels.revive()
+    finder = redis.sentinel.Sentinel(redis_sentinels.addresses, socket_timeout=1)
+    options: dict[str, Any] = {
+        "retry": redis.retry.Retry(redis.backoff.NoBackoff(), 0),
+        "socket_timeout": 1,
+    }
+    service = redis_sentinels.service
+    with finder.master_for(service, **options) as writer:
+        reader = finder.slave_for(service, **options)
+        recording.instrument()
+        writer.set("user:1", "x")
+        reader.get("user:1")
+        redis_sentinels.primary.kill()
+        began, failed = time.monotonic(), 0
+        while time.monotonic() - began < 40:
+            try:
+                writer.set("user:1", "y")
+                if failed:
+                    break
+            except redis.RedisError:
+                failed += 1
+            reader.get("user:1")
+            time.sleep(0.05)
+        time.sleep(1.1)
+        writer.set("user:1", "z")
+    assert sum(count for _, count in recording.points("redis.client.outage.duration")) == 1

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -150,3 +152,38 @@ def test_a_cluster_client_answers_locally_too(
     assert valkey_cluster.commandstats()["get"] == 1
     assert recording.counts(CSC) == {"miss": 1, "hit": 2}
     assert recording.lookups() == {("user", "hit"): 3}
+
+
+def test_a_local_hit_is_no_answer_of_the_server(
+    valkey_server: RedisServer, recording: Recording
+) -> None:
+    options: dict[str, Any] = {"protocol": 3, "cache_enabled": True, "socket_timeout": 0.4}
+    place = {"host": valkey_server.host, "port": valkey_server.port}
+    client, hot = valkey.Valkey(**place, **options), valkey.Valkey(**place, **options)
+    client.set("user:1", "x")
+    recording.instrument()
+    hot.get("user:1")
+    client.set("user:1", "x")
+    hot.get("user:1")
+    done = threading.Event()
+
+    def read() -> None:
+        while not done.is_set():
+            hot.get("user:1")
+            time.sleep(0.01)
+
+    thread = threading.Thread(target=read)
+    valkey_server.pause()
+    thread.start()
+    try:
+        for _ in range(4):
+            try:
+                client.set("user:2", "y")
+            except valkey.TimeoutError:
+                continue
+        up = recording.points("redis.client.up")[0][1]
+    finally:
+        done.set()
+        valkey_server.resume()
+        thread.join()
+    assert up == 0

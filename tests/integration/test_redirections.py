@@ -123,3 +123,23 @@ def test_a_transaction_that_is_sent_elsewhere_is_one_call(
     assert "redis.client.retry.count" not in attributes
     assert "error.type" not in attributes
     assert recording.lookups() == {("user", "hit"): 1}
+
+
+@in_clusters
+def test_an_answer_tryagain_is_a_retry(
+    client: Any, migration: Migration, recording: Recording, place: Cluster
+) -> None:
+    """One of the keys has moved; the client asks again until it gives up, or both have."""
+    migration.move(KEY)
+    place.reset_stats()
+    recording.instrument()
+    with pytest.raises(Exception, match=r"TTL exhausted|[Tt]ry again|Multiple keys"):
+        client.mget(KEY, OTHER)
+    said = [node.info("errorstats").get("errorstat_TRYAGAIN", "count=0") for node in place.nodes]
+    told = sum(int(count.partition("=")[2]) for count in said)
+    attributes = attributes_of(recording.span())
+
+    assert told > 2
+    assert attributes["redis.client.retry.count"] == told - 1
+    assert recording.counts("redis.client.retries") == {"TRYAGAIN": told - 1}
+    assert recording.lookups() == {("user", "error"): 2}

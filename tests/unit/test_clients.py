@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import re
+import time
 import weakref
 
 import pytest
@@ -26,7 +27,7 @@ from redis.exceptions import (
     TimeoutError as RedisTimeoutError,
 )
 
-from otel_redis_cache import clients, failures
+from otel_redis_cache import clients, clusters, failures
 from otel_redis_cache.facts import Contact, Failure
 
 
@@ -200,3 +201,19 @@ def test_a_target_does_not_keep_a_pool_alive() -> None:
 
 def test_prefixes_are_words() -> None:
     assert all(re.fullmatch("[A-Z]+", prefix) for prefix in failures.PREFIXES)
+
+
+def test_a_pipeline_that_is_sent_again_looks_for_its_commands_in_linear_time() -> None:
+    class Queued:
+        def __init__(self, i: int) -> None:
+            self.args = ("GET", f"user:{i}")
+            self.result = redis.ResponseError("ASK")
+
+    def seconds(size: int) -> float:
+        queue = [Queued(i) for i in range(size)]
+        position, started = 0, time.perf_counter()
+        for command in queue:
+            position, _ = clusters.error_of(queue, command.args, position)
+        return time.perf_counter() - started
+
+    assert seconds(2000) < 6 * seconds(500)
