@@ -75,10 +75,12 @@ class Call:
         "observer",
         "operation",
         "outcome",
+        "queues",
         "replies",
         "reply",
         "scope",
         "script_loads",
+        "sent",
         "span",
         "started",
         "started_unix",
@@ -110,6 +112,10 @@ class Call:
         """The ``invalidate()`` that this is a part of."""
         self.label = reasons.current() if self.sweep is None else self.sweep.label
         """Why the application removes what this removes."""
+        self.sent: Sequence[Any] | None = None
+        """The arguments to send in the place of the application's."""
+        self.queues: tuple[list[Any], list[Any]] | None = None
+        """The queue of a batch, and the one that is sent in its place."""
         self.commands: Sequence[Command] = ()
         self.operation = self.metric_operation = names.OTHER_OPERATION
         self.target = UNKNOWN_TARGET
@@ -172,3 +178,13 @@ def see_replies(replies: object) -> None:
     scope = open_scope.get()
     if scope is not None and scope.call is not None and scope.call.is_batch:
         scope.call.observer.keep_replies(scope.call, replies)
+
+
+def as_queued(number: object, command: object) -> object:
+    """The command of the batch in flight as the application queued it, before we changed it."""
+    scope = open_scope.get()
+    if scope is None or scope.call is None or scope.call.queues is None:
+        return command
+    if not isinstance(number, int) or not 0 < number <= len(scope.call.args):
+        return command
+    return scope.call.args[number - 1]

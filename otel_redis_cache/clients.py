@@ -28,6 +28,24 @@ def queued(pipeline: Any) -> list[Sequence[object]]:
     return [args for args, _ in pipeline.command_stack]
 
 
+def exchange_queue(
+    pipeline: Any, sent: Mapping[int, Sequence[object]]
+) -> tuple[list[Any], list[Any]]:
+    """The queue of a pipeline, and one to send in its place, where some commands are others."""
+    queue: list[Any] = pipeline.command_stack
+    changed = list(queue)
+    for index, args in sent.items():
+        changed[index] = (args, changed[index][1])
+    return queue, changed
+
+
+def put_back(pipeline: Any, queue: list[Any], changed: list[Any]) -> None:
+    """Where a pipeline still has what was to be sent, it could not, and may be executed again."""
+    if pipeline.command_stack is changed:
+        queue.extend(changed[len(queue) :])
+        pipeline.command_stack = queue
+
+
 def is_transaction(pipeline: Any) -> bool:
     """Whether a pipeline will send MULTI and EXEC."""
     explicit = bool(pipeline.explicit_transaction)
@@ -166,6 +184,17 @@ def target_of(client: Any) -> Target:
     if target is None:
         target = _targets[owner] = _configured_target(client, pool)
     return target
+
+
+def receives_for(subscriber: Any, cluster_subscriber: Any) -> None:
+    """Note that a subscriber of one node receives what was asked of a cluster."""
+    _targets[subscriber] = target_of(cluster_subscriber.cluster)
+
+
+def target_of_subscriber(subscriber: Any) -> Target:
+    """Where a subscriber was configured to go."""
+    found = _targets.get(subscriber)
+    return target_of(getattr(subscriber, "cluster", subscriber)) if found is None else found
 
 
 def _configured_target(client: Any, pool: Any) -> Target:

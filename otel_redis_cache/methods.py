@@ -6,7 +6,7 @@ import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from otel_redis_cache.calls import Call, see_replies
+from otel_redis_cache.calls import Call, as_queued, see_replies
 from otel_redis_cache.seams import MARK, Make, Method, Row, Seams, mark_of
 
 LIBRARIES = {"redis": "Redis", "valkey": "Valkey"}
@@ -54,7 +54,8 @@ def _observed(open_call: Open) -> Make:
                 return original(self, *args, **kwargs)
             try:
                 with call:
-                    call.reply = original(self, *args, **kwargs)
+                    sent = args if call.sent is None else call.sent
+                    call.reply = original(self, *sent, **kwargs)
                 return call.reply
             finally:  # whatever was interrupted, the beginning and the end too
                 call.close()
@@ -75,7 +76,8 @@ def _observed_async(open_call: Open) -> Make:
                 return await original(self, *args, **kwargs)
             try:
                 with call:
-                    call.reply = await original(self, *args, **kwargs)
+                    sent = args if call.sent is None else call.sent
+                    call.reply = await original(self, *sent, **kwargs)
                 return call.reply
             finally:
                 call.close()
@@ -96,6 +98,57 @@ def _raise_first_error(_: Seams, original: Method) -> Method:
     return raise_first_error
 
 
+def _annotate_exception(_: Seams, original: Method) -> Method:
+    """An error names the command as the application queued it."""
+
+    @functools.wraps(original)
+    def annotate_exception(self: Any, exception: Any, number: Any, command: Any) -> Any:
+        return original(self, exception, number, as_queued(number, command))
+
+    return annotate_exception
+
+
+def _received(seams: Seams, original: Method) -> Method:
+    """What a subscriber gets, however the application takes it from there."""
+
+    @functools.wraps(original)
+    def parse_response(self: Any, *args: Any, **kwargs: Any) -> Any:
+        response = original(self, *args, **kwargs)
+        if response is not None and (observer := seams.observer_of(self)) is not None:
+            observer.receive(self, response)
+        return response
+
+    return parse_response
+
+
+def _received_async(seams: Seams, original: Method) -> Method:
+    """The same with one ``await``."""
+
+    @functools.wraps(original)
+    async def parse_response(self: Any, *args: Any, **kwargs: Any) -> Any:
+        response = await original(self, *args, **kwargs)
+        if response is not None and (observer := seams.observer_of(self)) is not None:
+            observer.receive(self, response)
+        return response
+
+    return parse_response
+
+
+def _subscriber_of_node(seams: Seams, original: Method) -> Method:
+    """What a cluster's subscriber makes for one node receives for the cluster."""
+
+    @functools.wraps(original)
+    def get_node_pubsub(self: Any, node: Any) -> Any:
+        made = original(self, node)
+        if (mark := mark_of(self)) is not None:
+            setattr(made, MARK, mark)
+        if (observer := seams.observer_of(self)) is not None:
+            observer.adopt(made, self)
+        return made
+
+    return get_node_pubsub
+
+
 def _inherit(_: Seams, original: Method) -> Method:
     """What a client makes is observed as the client is."""
 
@@ -113,6 +166,7 @@ _CLIENT: tuple[tuple[str, Make, Make], ...] = (
     ("execute_command", _observed(open_command), _observed_async(open_command)),
     ("pipeline", _inherit, _inherit),
     ("client", _inherit, _inherit),
+    ("pubsub", _inherit, _inherit),
 )
 _PIPELINE: tuple[tuple[str, Make, Make], ...] = (
     ("execute", _observed(open_batch), _observed_async(open_batch)),
@@ -122,15 +176,20 @@ _PIPELINE: tuple[tuple[str, Make, Make], ...] = (
         _observed_async(open_command),
     ),
     ("raise_first_error", _raise_first_error, _raise_first_error),
+    ("annotate_exception", _annotate_exception, _annotate_exception),
 )
+_SUBSCRIBER: tuple[tuple[str, Make, Make], ...] = (("parse_response", _received, _received_async),)
 
 
 def rows(library: str, client: str) -> Iterator[Row]:
     """The methods of a library whose client class has this name."""
     for module, is_async in ((f"{library}.client", False), (f"{library}.asyncio.client", True)):
-        for owner, methods in ((client, _CLIENT), ("Pipeline", _PIPELINE)):
+        owners = ((client, _CLIENT), ("Pipeline", _PIPELINE), ("PubSub", _SUBSCRIBER))
+        for owner, methods in owners:
             for method, make, make_async in methods:
                 yield Row(module, owner, method, make_async if is_async else make)
+    for module in (f"{library}.cluster", f"{library}.asyncio.cluster"):
+        yield Row(module, "ClusterPubSub", "_get_node_pubsub", _subscriber_of_node)
     yield Row(f"{library}.commands.core", "Script", "__call__", _observed(open_script))
     yield Row(f"{library}.commands.core", "AsyncScript", "__call__", _observed_async(open_script))
 

@@ -6,12 +6,12 @@ import functools
 import importlib.metadata
 import logging
 import traceback
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TypeVar
 
 from opentelemetry import metrics, trace
 from opentelemetry.metrics import CallbackOptions, Histogram, Meter, MeterProvider, Observation
-from opentelemetry.trace import Span, SpanKind, Status, StatusCode, Tracer, TracerProvider
+from opentelemetry.trace import Link, Span, SpanKind, Status, StatusCode, Tracer, TracerProvider
 
 from otel_redis_cache import conventions as names
 from otel_redis_cache import tallies
@@ -59,12 +59,14 @@ class Recorder:
         attributes: Mapping[str, AttributeValue],
         start_time: int | None = None,
         kind: SpanKind = SpanKind.CLIENT,
+        links: Sequence[Link] = (),
     ) -> Span:
         """Start the span of one call, with all that a sampler may want to see."""
         return self.tracer.start_span(
             operation[:64],
             kind=kind,
             attributes=attributes,
+            links=links,
             start_time=start_time,
             record_exception=False,
             set_status_on_exception=False,
@@ -123,6 +125,18 @@ class Recorder:
             key = (system, cache, reason, effect)
             attributes = self._series(metric, key, _of_invalidation, _of_any_invalidation)
             histogram.record(elapsed / 1e9, attributes)
+
+    def record_lags(
+        self, target: Target, stream: str | None, group: str | None, seconds: Iterable[float]
+    ) -> None:
+        """Record how old the entries of one stream were."""
+        metric = names.STREAM_LAG.name
+        histogram = self._histograms.get(metric)
+        if histogram is not None:
+            key = (target, stream, group)
+            attributes = self._series(metric, key, _of_stream, _of_any_stream)
+            for lag in seconds:
+                histogram.record(lag, attributes)
 
     def look_at_resource(self) -> None:
         """Say so where several processes would overwrite each other's metrics."""
@@ -244,6 +258,19 @@ def _of_any_invalidation(key: _Invalidation) -> Attributes:
     return _of_invalidation((system, names.OTHER_CACHE, names.OTHER_REASON, effect))
 
 
+_Stream = tuple[Target, str | None, str | None]
+
+
+def _of_stream(key: _Stream) -> Attributes:
+    target, *named = key
+    pairs = zip(names.STREAM_LAG.attributes[-2:], named, strict=True)
+    return {**target.attributes, **{name: value for name, value in pairs if value is not None}}
+
+
+def _of_any_stream(key: _Stream) -> Attributes:
+    return dict(tallies.OTHER_TARGETS[key[0].system].attributes)
+
+
 @functools.cache
 def package_version() -> str:
     """The scope version; a checkout that nobody installed has none."""
@@ -275,6 +302,7 @@ def _observe(meter: Meter, counts: Tallies, settings: Settings) -> None:
             counts.removals, (names.INVALIDATION_REASON, names.INVALIDATION_EFFECT)
         ),
         names.CACHE_STAMPEDES: lambda: _by_target(counts.stampedes, ()),
+        names.PUBSUB_MESSAGES: lambda: _by_channel(counts.messages),
         names.CACHE_HIT_RATIO: counts.ratio.read,
         names.OWN_ERRORS: lambda: [(n, {names.STEP: k}) for k, n in counts.errors.items()],
         names.OVERFLOWS: lambda: [(n, {names.BOUND: k}) for k, n in counts.overflows.items()],
@@ -305,3 +333,11 @@ def _by_target(tally: Tally[Key], attributes: tuple[str, ...]) -> Iterable[tuple
     for (target, values), count in tally.items():
         pairs = zip((names.CACHE_NAME, *attributes), values, strict=True)
         yield count, {**target.attributes, **dict(pairs)}
+
+
+def _by_channel(messages: Tally[Key]) -> Iterable[tuple[int, Attributes]]:
+    for (target, (channel, direction)), count in messages.items():
+        attributes: Attributes = {**target.attributes, names.PUBSUB_DIRECTION: direction}
+        if channel:
+            attributes[names.MESSAGING_DESTINATION_NAME] = channel
+        yield count, attributes

@@ -102,6 +102,8 @@ class Tallies:
         self.automatic_names = FirstNames()
         self.reasons = FirstNames()
         """The application's own reasons for removal."""
+        self.groups = FirstNames()
+        """Consumer groups of streams."""
         self.observed: set[str] = set()
         """Instruments that the provider already has; a second one would be dropped unseen."""
         self.errors: Tally[str] = Tally()
@@ -111,6 +113,8 @@ class Tallies:
         self.removed: Tally[Key] = Tally(fold, self.overflow_of_series)
         self.removals: Tally[Key] = Tally(fold, self.overflow_of_series)
         self.stampedes: Tally[Key] = Tally(fold, self.overflow_of_series)
+        self.messages: Tally[Key] = Tally(fold, self.overflow_of_series)
+        """Pub/Sub messages; the name of a channel that has none is empty."""
         self.open_misses = OpenMisses()
         self.ratio = HitRatio(self.requests)
         self.windows = Windows()
@@ -140,6 +144,13 @@ class Tallies:
             return reason
         self.overflows.add(names.REASONS_BOUND)
         return names.OTHER_REASON
+
+    def group_of(self, group: str) -> str:
+        """A consumer group, as metrics may carry it."""
+        if self.groups.admit(group, names.MAX_GROUPS):
+            return group
+        self.overflow_of_names()
+        return names.OTHER_GROUP
 
     def follow(
         self, target: Target, outcome: Outcome, times: Times, caller: Callable[[], Caller]

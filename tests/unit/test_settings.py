@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from otel_redis_cache.conventions import GROUPS
 from otel_redis_cache.settings import FIELDS, FileOptions, SettingError, Settings, from_keywords
 
 
@@ -29,7 +30,9 @@ FROM_ENVIRONMENT: list[tuple[str, str, object]] = [
     ("duration_by_cache", "ON", True),
     ("traces", "0", False),
     ("metrics", "none", frozenset()),
-    ("metrics", "all", {"operations", "cache", "ratio", "ttl", "loads", "size"}),
+    ("channels", "news=news:*", (("news", "news:*"),)),
+    ("streams", "orders=orders:*", (("orders", "orders:*"),)),
+    ("metrics", "all", set(GROUPS)),
     ("metrics", "default, size", {"operations", "cache", "ratio", "ttl", "loads", "size"}),
     ("metrics", "cache, ratio", {"cache", "ratio"}),
     ("query_text", "KEYS", "keys"),
@@ -43,6 +46,7 @@ FROM_ENVIRONMENT: list[tuple[str, str, object]] = [
     ("hit_ratio_window", "30", 30.0),
     ("snapshot", "on", True),
     ("load_window", "5", 5.0),
+    ("propagate_context", "on", True),
     ("on_conflict", "both", "both"),
 ]
 
