@@ -77,7 +77,7 @@ def _entries(found: object) -> Iterator[list[object]]:
         entry = _list(each)
         if entry and isinstance(entry[0], list | tuple):
             yield from _entries(entry)
-        elif len(entry) > 1 and entry[1] is not None:
+        elif len(entry) > 1 and entry[1]:  # one that was deleted has no fields
             yield entry
 
 
