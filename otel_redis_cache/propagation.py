@@ -151,14 +151,13 @@ def payload_in(message: Any) -> Any:
     return {name: value for name, value in fields.items() if key_bytes(name) not in names}
 
 
-def content_of(message: Any) -> Any:
+def content_of(message: Any) -> object:
     """The data of a Pub/Sub message, or the fields of an entry; each may be given as it is."""
     if is_pubsub_message(message):
         return message["data"]
-    if isinstance(message, list | tuple):
-        entry = cast("Sequence[Any]", message)
-        return entry[1] if len(entry) > 1 else entry
-    return message
+    entry: Sequence[object] = message if isinstance(message, list | tuple) else ()
+    content = entry[1] if len(entry) > 1 else message
+    return content if isinstance(content, Mapping | None) else cast("object", message)
 
 
 def is_pubsub_message(message: object) -> bool:
