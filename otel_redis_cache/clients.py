@@ -30,9 +30,14 @@ def queued(pipeline: Any) -> list[Sequence[object]]:
 
 def exchange_queue(
     pipeline: Any, sent: Mapping[int, Sequence[object]]
-) -> tuple[list[Any], list[Any]]:
-    """The queue of a pipeline, and one to send in its place, where some commands are others."""
-    queue: list[Any] = pipeline.command_stack
+) -> tuple[list[Any], list[Any]] | None:
+    """The queue of a pipeline, and one to send in its place, where some commands are others.
+
+    None for a cluster's pipeline, which keeps its commands elsewhere and otherwise.
+    """
+    queue: list[Any] = getattr(pipeline, "command_stack", [])
+    if not all(index < len(queue) and isinstance(queue[index], tuple) for index in sent):
+        return None
     changed = list(queue)
     for index, args in sent.items():
         changed[index] = (args, changed[index][1])

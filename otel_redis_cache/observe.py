@@ -287,7 +287,8 @@ class Observer:
             call.sent = changed.get(0)
         elif changed:
             call.queues = clients.exchange_queue(call.instance, changed)
-            cast("Any", call.instance).command_stack = call.queues[1]
+            if call.queues is not None:
+                cast("Any", call.instance).command_stack = call.queues[1]
 
     def _wants_span(self, call: Call) -> bool:
         include, exclude = self._settings.include_commands, self._settings.exclude_commands

@@ -155,9 +155,7 @@ def content_of(message: Any) -> object:
     """The data of a Pub/Sub message, or the fields of an entry; each may be given as it is."""
     if is_pubsub_message(message):
         return message["data"]
-    entry: Sequence[object] = message if isinstance(message, list | tuple) else ()
-    content = entry[1] if len(entry) > 1 else message
-    return content if isinstance(content, Mapping | None) else cast("object", message)
+    return message[1] if _is_entry(message) else message
 
 
 def is_pubsub_message(message: object) -> bool:
@@ -166,6 +164,14 @@ def is_pubsub_message(message: object) -> bool:
         return False
     found = cast("Mapping[object, object]", message)
     return set(found) == {"type", "pattern", "channel", "data"} and found["type"] in _MESSAGES
+
+
+def _is_entry(message: object) -> bool:
+    """Whether this is a pair of an id and fields; those of an entry that was deleted are None."""
+    if not isinstance(message, list | tuple):
+        return False
+    pair = cast("Sequence[object]", message)
+    return len(pair) > 1 and (pair[1] is None or isinstance(pair[1], Mapping))
 
 
 def _fields_in(content: object) -> Mapping[Any, Any]:
