@@ -92,7 +92,7 @@ def _fields_added(operands: Operands) -> Operands:
         position += 1
     entry_id, fields = operands[position : position + 1], operands[position + 1 :]
     found = key_bytes(entry_id[0]) if entry_id else None
-    if not isinstance(found, bytes) or not _ID.match(found) or len(fields) % 2:
+    if not isinstance(found, bytes) or not _ID.match(found):
         return ()
     return fields
 
