@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping, Sequence
 from contextvars import ContextVar
 from types import TracebackType
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 from opentelemetry.context import Context
 from opentelemetry.trace import Span
@@ -35,6 +35,15 @@ class Observes(Protocol):
     def keep_replies(self, call: Call, replies: object) -> None:
         """All replies of a batch, before the client raises about one of them."""
 
+    def keep_attempt(self, call: Call) -> None:
+        """One more begins."""
+
+    def keep_failed_attempt(self, call: Call, error: BaseException) -> None:
+        """Why an attempt failed."""
+
+    def keep_redirection(self, call: Call, error: BaseException) -> None:
+        """A node says that a key is elsewhere."""
+
 
 class Scope:
     """What a context remembers of the call in flight.
@@ -52,30 +61,51 @@ class Scope:
         """Whether steps of ours run, and hooks, samplers and span processors with them."""
 
 
+class Attempts:
+    """What it took to get an answer, where the first attempt got none."""
+
+    __slots__ = ("failed", "last", "redirections", "retries")
+
+    def __init__(self) -> None:
+        """Start with the first attempt."""
+        self.failed: str | None = None
+        """``error.type`` of the one that failed last, until another one is made."""
+        self.last = 0
+        """When the last one began, if it was not the first."""
+        self.retries: list[str] = []
+        """``error.type`` of each that failed and was followed by another one."""
+        self.redirections: list[str] = []
+        """``moved`` or ``ask``, for each that was told so."""
+
+
 class Call:
     """One logical call: what was sent, and what came of it."""
 
     __slots__ = (
         "_outer",
         "args",
+        "attempts",
         "blocks",
         "commands",
+        "connection",
         "context_before",
         "deferred",
         "elapsed",
         "failed_index",
         "failure",
         "followed",
+        "has_other_span",
         "instance",
         "is_batch",
         "is_recorded",
         "kwargs",
         "label",
+        "local",
         "metric_operation",
         "observer",
         "operation",
         "outcome",
-        "queues",
+        "queue",
         "replies",
         "reply",
         "scope",
@@ -112,10 +142,8 @@ class Call:
         """The ``invalidate()`` that this is a part of."""
         self.label = reasons.current() if self.sweep is None else self.sweep.label
         """Why the application removes what this removes."""
-        self.sent: Sequence[Any] | None = None
-        """The arguments to send in the place of the application's."""
-        self.queues: tuple[list[Any], list[Any]] | None = None
-        """The queue of a batch, and the one that is sent in its place."""
+        self.sent: Mapping[tuple[int, ...], Sequence[Any]] | None = None
+        """What is sent in the place of some commands, by the identity of their arguments."""
         self.commands: Sequence[Command] = ()
         self.operation = self.metric_operation = names.OTHER_OPERATION
         self.target = UNKNOWN_TARGET
@@ -125,6 +153,8 @@ class Call:
         self.context_before: Context | None = None
         self.blocks = False
         """Whether the server makes this call wait for data; inside a transaction nothing waits."""
+        self.has_other_span = False
+        """Whether another instrumentation makes the span of this call."""
         self.deferred = False
         """Whether only the reply can tell if there will be a span."""
         self.reply: Any = None
@@ -136,6 +166,14 @@ class Call:
         self.outcome = Outcome()
         self.followed: Followed | None = None
         """What became of misses, where loads are followed."""
+        self.queue: Sequence[Any] = ()
+        """What a cluster's pipeline keeps its replies with."""
+        self.connection: Any = None
+        """The one that was last written to."""
+        self.local: str | None = None
+        """With client-side caching: ``hit`` where nothing had to be sent, else ``miss``."""
+        self.attempts: Attempts | None = None
+        """Where the first one was not enough."""
         self.script_loads = 0
         self.started_unix = 0
         self.started = 0
@@ -159,6 +197,12 @@ class Call:
         self.scope.is_busy = True
         self.observer.end(self, error)
 
+    def as_sent(self, args: Sequence[Any]) -> Sequence[Any]:
+        """What is sent in the place of a command, whose tuple the client may have made anew."""
+        if not self.sent or not isinstance(args, tuple):
+            return args
+        return self.sent.get(tuple(map(id, args)), args)
+
     def close(self) -> None:
         """Leave nothing behind: no span, and no call in the context.
 
@@ -173,18 +217,24 @@ class Call:
                 open_scope.set(self._outer)
 
 
+silence = Scope(cast("Call", object()))
+"""Stays busy: nothing is observed in it."""
+
+
+def call_at_work() -> Call | None:
+    """The call in flight, while the client works for it and none of our steps does."""
+    scope = open_scope.get()
+    return None if scope is None or scope.is_busy else scope.call
+
+
 def see_replies(replies: object) -> None:
     """Keep the replies of the batch in flight: the client is about to raise about one of them."""
-    scope = open_scope.get()
-    if scope is not None and scope.call is not None and scope.call.is_batch:
-        scope.call.observer.keep_replies(scope.call, replies)
+    call = call_at_work()
+    if call is not None and call.is_batch:
+        call.observer.keep_replies(call, replies)
 
 
-def as_queued(number: object, command: object) -> object:
-    """The command of the batch in flight as the application queued it, before we changed it."""
-    scope = open_scope.get()
-    if scope is None or scope.call is None or scope.call.queues is None:
-        return command
-    if not isinstance(number, int) or not 0 < number <= len(scope.call.args):
-        return command
-    return scope.call.args[number - 1]
+def as_sent(args: Sequence[Any]) -> Sequence[Any]:
+    """What the call in flight sends in the place of a command."""
+    call = call_at_work()
+    return args if call is None or call.sent is None else call.as_sent(args)

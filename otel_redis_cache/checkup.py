@@ -17,9 +17,6 @@ from otel_redis_cache.outages import TIMEOUTS, Server, servers_of
 from otel_redis_cache.signals import raised_by_handler
 from otel_redis_cache.tallies import Tallies
 
-IN_USE = 600
-"""Seconds after its last call in which a server is in use."""
-
 MAX_REASONS = 20
 
 Status = Literal["healthy", "degraded", "unhealthy"]
@@ -50,12 +47,7 @@ def health() -> Health:
     """
     try:
         used = tallies.in_use()
-        earliest = time.perf_counter_ns() - IN_USE * 10**9
-        servers = [
-            server
-            for server in servers_of(counts.outages for counts in used)
-            if server.used >= earliest
-        ]
+        servers = servers_of((counts.outages for counts in used), time.perf_counter_ns())
         reasons = [*_of_outages(servers), *_of_timeouts(servers), *_of_telemetry(used)]
     except Exception as fault:
         if raised_by_handler(fault):

@@ -5,54 +5,37 @@ What it relies on is held by tests against the oldest and the newest supported c
 
 from __future__ import annotations
 
-import sys
 import weakref
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, cast
 
+from otel_redis_cache import clusters, databases
+from otel_redis_cache.clusters import CLUSTERS, MAX_SEEDS, Seeds, lineage
 from otel_redis_cache.conventions import REDIS, VALKEY
 from otel_redis_cache.facts import Target
 
 DEFAULT_PORT = 6379
 
-TOPOLOGY_COMMANDS = ("CLUSTER SLOTS", "CLUSTER SHARDS", "COMMAND", "COMMAND GETKEYS")
-"""What a cluster client asks its nodes by itself; a tuple, as a command may be unhashable."""
-
 _CLIENTS = frozenset({"Redis", "Valkey"})
-_CLUSTERS = frozenset({"RedisCluster", "ValkeyCluster"})
 
 
 def queued(pipeline: Any) -> list[Sequence[object]]:
     """The commands that a pipeline will send, each as its arguments."""
+    if is_of_cluster(pipeline):
+        return [command.args for command in clusters.queue_of(pipeline)]
+    if is_of_several(pipeline):
+        return [args for args, _ in databases.queue_of(pipeline)]
     return [args for args, _ in pipeline.command_stack]
-
-
-def exchange_queue(
-    pipeline: Any, sent: Mapping[int, Sequence[object]]
-) -> tuple[list[Any], list[Any]] | None:
-    """The queue of a pipeline, and one to send in its place, where some commands are others.
-
-    None for a cluster's pipeline, which keeps its commands elsewhere and otherwise.
-    """
-    queue: list[Any] = getattr(pipeline, "command_stack", [])
-    if not all(index < len(queue) and isinstance(queue[index], tuple) for index in sent):
-        return None
-    changed = list(queue)
-    for index, args in sent.items():
-        changed[index] = (args, changed[index][1])
-    return queue, changed
-
-
-def put_back(pipeline: Any, queue: list[Any], changed: list[Any]) -> None:
-    """Where a pipeline still has what was to be sent, it could not, and may be executed again."""
-    if pipeline.command_stack is changed:
-        queue.extend(changed[len(queue) :])
-        pipeline.command_stack = queue
 
 
 def is_transaction(pipeline: Any) -> bool:
     """Whether a pipeline will send MULTI and EXEC."""
+    if is_of_cluster(pipeline):
+        return clusters.is_transaction(pipeline)
+    if is_of_several(pipeline):
+        members = databases.members(databases.client_of(pipeline))
+        return not any(map(clusters.is_cluster, members))
     explicit = bool(pipeline.explicit_transaction)
     # asyncio's Pipeline has a method `transaction` and keeps the flag elsewhere.
     return explicit or bool(getattr(pipeline, "is_transaction", pipeline.transaction))
@@ -61,71 +44,90 @@ def is_transaction(pipeline: Any) -> bool:
 def serves(inner: Any, outer: Any) -> bool:
     """Whether a call of one client is made by the client library to serve a call of another.
 
-    A pipeline loads its scripts, and a Sentinel's pool asks the Sentinels for the master.
+    A pipeline loads its scripts, a Sentinel's pool asks the Sentinels for the master, a cluster's
+    pipeline sends again what has moved, and a client of several databases sends through one of them.
     """
     if inner is outer:
         return True
     pool = getattr(outer, "connection_pool", None)
     if pool is None:
-        return False
+        if (several := databases.client_of(outer)) is not None:
+            return any(serves(inner, member) for member in databases.members(several))
+        shared = clusters.shared_by(outer)
+        return shared is not None and shared is clusters.shared_by(inner)
     sentinels = getattr(getattr(pool, "sentinel_manager", None), "sentinels", ())
     return pool is getattr(inner, "connection_pool", None) or any(inner is s for s in sentinels)
 
 
-def is_cluster_node(client: Any) -> bool:
-    """Whether a cluster client made this client for one of its nodes.
+def pool_name(pool: Any) -> str | None:
+    """``address:port/db`` of a connection pool, as configured; all nodes of a cluster have one name.
 
-    What it sends is the cluster client's own traffic, such as the refresh of its topology; calls of
-    the application reach the nodes another way.
+    None while a cluster client is being made, and does not know yet where it is going.
     """
+    owner = clusters.maker_of(pool) or pool
+    if not clusters.is_cluster(owner):
+        return str(_target_of_pool(pool, _system(pool)))
+    return str(target_of(owner)) if hasattr(owner, "nodes_manager") else None
+
+
+def pools_of(client: Any) -> list[Any]:
+    """The connection pools of a client; an asyncio cluster client is the one of its nodes."""
     pool = getattr(client, "connection_pool", None)
-    if pool is None:
-        return False
-    kwargs = cast("Mapping[str, Any]", pool.connection_kwargs)
-    on_connect = kwargs.get("redis_connect_func") or kwargs.get("valkey_connect_func")
-    maker: object = getattr(on_connect, "__self__", None)
-    lineage = {base.__name__ for base in type(maker).__mro__}
-    return not lineage.isdisjoint({"RedisCluster", "ValkeyCluster"})
+    if pool is not None or not clusters.is_cluster(client):
+        return [] if pool is None else [pool]
+    if is_asynchronous(client):
+        return [client]
+    made = "valkey_connection" if _system(client) == VALKEY else "redis_connection"
+    nodes = [getattr(node, made) for node in client.get_nodes()]
+    return [node.connection_pool for node in nodes if node is not None]
 
 
 def queues(client: Any) -> bool:
     """Whether a command given to this client now waits in a pipeline."""
-    if not hasattr(client, "command_stack"):
+    if not is_pipeline(client):
         return False
+    if is_of_cluster(client):
+        return clusters.queues(client)
+    if is_of_several(client):
+        return True
     return not client.watching or bool(client.explicit_transaction)
 
 
 def sends(pipeline: Any) -> bool:
     """Whether executing this pipeline puts anything on the wire."""
+    if is_of_cluster(pipeline):
+        return clusters.sends(pipeline)
+    if is_of_several(pipeline):
+        return bool(databases.queue_of(pipeline))
     return bool(pipeline.command_stack) or (bool(pipeline.watching) and is_transaction(pipeline))
+
+
+def is_of_cluster(client: Any) -> bool:
+    """Whether this is a client of a cluster, or its pipeline: it has a pool for each node."""
+    return getattr(client, "connection_pool", None) is None and databases.client_of(client) is None
+
+
+def is_of_several(client: Any) -> bool:
+    """Whether this is a client of several databases, or its pipeline: each has a client."""
+    return (
+        getattr(client, "connection_pool", None) is None and databases.client_of(client) is not None
+    )
 
 
 def is_client(thing: Any) -> bool:
     """Whether this is a client of redis-py or valkey-py, alone or of a cluster; not a pipeline."""
-    lineage = _lineage(thing)
-    return not lineage.isdisjoint(_CLIENTS | _CLUSTERS) and not is_pipeline(thing)
+    return not lineage(thing).isdisjoint(_CLIENTS | CLUSTERS) and not is_pipeline(thing)
 
 
 def is_pipeline(thing: Any) -> bool:
     """Whether what is sent through this waits for ``execute()``."""
-    return not _lineage(thing).isdisjoint({"Pipeline", "ClusterPipeline"})
-
-
-def is_cluster(client: Any) -> bool:
-    """Whether this client spreads keys over the nodes of a cluster."""
-    return not _lineage(client).isdisjoint(_CLUSTERS)
+    return not lineage(thing).isdisjoint({"Pipeline", "ClusterPipeline"})
 
 
 def is_asynchronous(client: Any) -> bool:
     """Whether commands of this client are awaited."""
     modules = [base.__module__ for base in type(client).__mro__]
     return any(module.startswith(("redis.asyncio", "valkey.asyncio")) for module in modules)
-
-
-def _lineage(thing: Any) -> set[str]:
-    """The names of its classes, those of the client libraries only."""
-    bases = type(thing).__mro__
-    return {b.__name__ for b in bases if b.__module__.partition(".")[0] in ("redis", "valkey")}
 
 
 def encoded(client: Any, text: str) -> bytes:
@@ -155,20 +157,6 @@ def scanned(reply: Any) -> tuple[int, list[bytes]]:
     return cursor, keys
 
 
-def knows_primaries(cluster: Any, slots: Mapping[object, Mapping[str, Any]]) -> bool:
-    """Whether a cluster client knows all primaries that its cluster has, as CLUSTER SLOTS says.
-
-    Only where it does not may it learn its nodes anew: valkey-py's asyncio client fails commands of
-    the application meanwhile.
-    """
-    known = {(node.host, node.port) for node in cluster.get_primaries()}
-    said = [row["primary"][:2] for row in slots.values()]
-    # A node that has no address to tell is the one that was asked.
-    return known.issuperset(
-        cluster.nodes_manager.remap_host_port(host, int(port)) for host, port in said if host
-    )
-
-
 def unlinking(client: Any) -> Any:
     """A pipeline that says what UNLINK replied, whatever an application's callback makes of it.
 
@@ -184,10 +172,12 @@ def unlinking(client: Any) -> Any:
 def target_of(client: Any) -> Target:
     """Where a client, or a pipeline of it, was configured to go."""
     pool = getattr(client, "connection_pool", None)
-    owner = client if pool is None else pool  # a cluster client has a pool for each node
+    owner = clusters.shared_by(client) if pool is None else pool
+    if owner is None:
+        owner = client  # of several databases, which is what its pipelines share
     target = _targets.get(owner)
     if target is None:
-        target = _targets[owner] = _configured_target(client, pool)
+        target = _targets[owner] = _configured_target(client, owner)
     return target
 
 
@@ -202,13 +192,26 @@ def target_of_subscriber(subscriber: Any) -> Target:
     return target_of(getattr(subscriber, "cluster", subscriber)) if found is None else found
 
 
-def _configured_target(client: Any, pool: Any) -> Target:
-    system = VALKEY if _module(client).partition(".")[0] == "valkey" else REDIS
-    if is_cluster(client):
-        return Target(system, *_seeds(client.nodes_manager), "0")
+def _configured_target(client: Any, owner: Any) -> Target:
+    system = _system(client)
+    if is_of_cluster(client):
+        return Target(system, *_address_of(clusters.seeds_of(owner)), "0")
+    if is_of_several(client):
+        return _target_of_several(list(map(target_of, databases.members(owner))))
+    return _target_of_pool(owner, system)
+
+
+def _target_of_pool(pool: Any, system: str) -> Target:
     address, port = _configured_address(pool)
     kwargs = cast("Mapping[str, Any]", pool.connection_kwargs)
     return Target(system, address, port, str(kwargs.get("db") or 0))
+
+
+def _target_of_several(targets: Sequence[Target]) -> Target:
+    """All databases by address, as the nodes of a cluster are; the index that the first one has."""
+    first = targets[0]
+    hosts = {(str(target.address), target.port or DEFAULT_PORT) for target in targets}
+    return Target(first.system, *_address_of(tuple(sorted(hosts))), first.namespace)
 
 
 def _configured_address(pool: Any) -> tuple[str, int | None]:
@@ -224,10 +227,9 @@ def _configured_address(pool: Any) -> tuple[str, int | None]:
     return host, None if port == DEFAULT_PORT else port
 
 
-def _seeds(nodes_manager: Any) -> tuple[str, int | None]:
-    """At most 5 nodes that a cluster client starts from, sorted; their port where they share it."""
-    seeds = {(str(node.host), int(node.port)) for node in nodes_manager.startup_nodes.values()}
-    shown, ports = sorted(seeds)[:5], {port for _, port in seeds}
+def _address_of(seeds: Seeds) -> tuple[str, int | None]:
+    """At most 5 nodes that a cluster client starts from; their port where they share it."""
+    shown, ports = seeds[:MAX_SEEDS], {port for _, port in seeds}
     if len(ports) > 1:
         return ",".join(f"{host}:{port}" for host, port in shown), None
     (port,) = ports or {DEFAULT_PORT}
@@ -240,43 +242,16 @@ def _sentinels(pool: Any) -> Iterable[str]:
         yield f"{kwargs.get('host', 'localhost')}:{kwargs.get('port', 26379)}"
 
 
+def _system(client: Any) -> str:
+    return VALKEY if _module(client).partition(".")[0] == "valkey" else REDIS
+
+
 def _module(client: Any) -> str:
     """The client library's module, also for an application's subclass."""
     for base in type(client).__mro__:
         if base.__module__.partition(".")[0] in ("redis", "valkey"):
             return base.__module__
     return "redis"
-
-
-def other_span_maker(client: Any) -> str | None:
-    """Another instrumentation that makes spans of this client's calls."""
-    contrib = sys.modules.get("opentelemetry.instrumentation.redis")
-    if contrib is not None and (
-        contrib.RedisInstrumentor().is_instrumented_by_opentelemetry
-        or cast("dict[str, object]", vars(client)).get("_is_instrumented_by_opentelemetry")
-    ):
-        return "opentelemetry-instrumentation-redis"
-    for package in ("redis", "valkey"):
-        if getattr(sys.modules.get(package), "_datadog_patch", False):
-            return "ddtrace"
-    wrapper: Any = getattr(cast("object", client), "execute_command", None)
-    while wrapper is not None:
-        if str(getattr(wrapper, "__module__", "")).startswith("sentry_sdk."):
-            return "sentry-sdk"
-        wrapper = getattr(wrapper, "__wrapped__", None)
-    return None
-
-
-def records_own_durations() -> bool:
-    """Whether redis-py's own observability records command durations."""
-    providers = sys.modules.get("redis.observability.providers")
-    config = sys.modules.get("redis.observability.config")
-    if providers is None or config is None:
-        return False
-    instance = providers.get_observability_instance()
-    if not instance.is_enabled():
-        return False
-    return bool(instance.get_provider_manager().config.metric_groups & config.MetricGroup.COMMAND)
 
 
 _targets: weakref.WeakKeyDictionary[object, Target] = weakref.WeakKeyDictionary()

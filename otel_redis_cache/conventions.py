@@ -34,6 +34,12 @@ from opentelemetry.semconv.attributes.db_attributes import (
     DB_SYSTEM_NAME as DB_SYSTEM_NAME,
 )
 from opentelemetry.semconv.attributes.error_attributes import ERROR_TYPE as ERROR_TYPE
+from opentelemetry.semconv.attributes.network_attributes import (
+    NETWORK_PEER_ADDRESS as NETWORK_PEER_ADDRESS,
+)
+from opentelemetry.semconv.attributes.network_attributes import (
+    NETWORK_PEER_PORT as NETWORK_PEER_PORT,
+)
 from opentelemetry.semconv.attributes.server_attributes import SERVER_ADDRESS as SERVER_ADDRESS
 from opentelemetry.semconv.attributes.server_attributes import SERVER_PORT as SERVER_PORT
 
@@ -62,6 +68,12 @@ BATCH_FAILED_COUNT = "redis.batch.failed.count"
 BATCH_FAILED_INDEX = "redis.batch.failed.index"
 BATCH_FAILED_OPERATION = "redis.batch.failed.operation"
 SCRIPT_LOADS = "redis.client.script.loads"
+RETRY_COUNT = "redis.client.retry.count"
+REDIRECTION_COUNT = "redis.client.redirection.count"
+REDIRECTION_TYPE = "redis.client.redirection.type"
+LOCAL_RESULT = "redis.client.csc.result"
+POOL_NAME = "db.client.connection.pool.name"
+CONNECTION_STATE = "db.client.connection.state"
 PUBSUB_DIRECTION = "redis.client.pubsub.message.direction"
 STEP = "otel_redis_cache.step"
 BOUND = "otel_redis_cache.bound"
@@ -84,11 +96,14 @@ OTHER_OPERATION = "_OTHER"
 OTHER_ERROR = "_OTHER"
 OTHER_ADDRESS = "_other"
 OTHER_REASON = "_other"
+OTHER_POOL = "_other"
+IDLE, USED = "idle", "used"
 OTHER_GROUP = "_other"
 HIT, MISS, ERROR = "hit", "miss", "error"
 TTL_SET, TTL_NONE, TTL_KEPT = "set", "none", "kept"
 STORED, REFUSED = "stored", "refused"
 READ, WRITE = "read", "write"
+MOVED, ASK = "moved", "ask"
 PUBLISHED, RECEIVED = "publish", "receive"  # as redis-py's own metric of this name says it
 PROCESS = "process"
 DELETE, EXPIRE, FLUSH, RENAME, OVERWRITE = "delete", "expire", "flush", "rename", "overwrite"
@@ -110,9 +125,11 @@ STEPS = (
     "response_hook",
     "finish",
     "replies",
+    "attempts",
     "invalidation",
     "outage",
     "latency",
+    "connections",
     "snapshot",
     "health",
     "traffic",
@@ -141,6 +158,9 @@ MAX_SERIES = 1_500
 MAX_REASONS = 10
 """Reasons of the application's own that metrics carry; later ones are ``_other``."""
 
+MAX_POOLS = 500
+"""Names of connection pools that metrics carry; later ones are ``_other``."""
+
 MAX_GROUPS = 20
 """Consumer groups that metrics carry; later ones are ``_other``."""
 
@@ -159,6 +179,10 @@ LOAD_BUCKETS = (
     *(1.0, 2.5, 5.0, 10.0, 30.0),
 )
 SIZE_BUCKETS = tuple(float(64 * 4**power) for power in range(10))  # 64 B to 16 MiB
+OUTAGE_BUCKETS = (
+    *(0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0),
+    *(60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0),
+)
 INVALIDATION_BUCKETS = (
     *(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25),
     *(0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0),
@@ -170,11 +194,15 @@ LAG_BUCKETS = (
 )
 
 
+CONNECTIONS, POOL_TIMES = "connections", "pool_times"
+"""Groups of metrics that need wrappers of their own."""
+
+
 class Metric(NamedTuple):
     """One row of the contract."""
 
     name: str
-    kind: str  # histogram, counter (observable), gauge (observable)
+    kind: str  # histogram; observable: counter, updowncounter, gauge
     unit: str
     description: str
     attributes: tuple[str, ...]
@@ -287,6 +315,107 @@ CACHE_ITEM_SIZES = Metric(
     "size",
     SIZE_BUCKETS,
 )
+CLIENT_UP = Metric(
+    "redis.client.up",
+    "gauge",
+    "{server}",
+    "1, or 0 while calls to a server fail on the network; no point 10 minutes after the last call.",
+    TARGET_ATTRIBUTES,
+    "resilience",
+)
+OUTAGE_DURATION = Metric(
+    "redis.client.outage.duration",
+    "histogram",
+    "s",
+    "Time from the first call that failed on the network to the next success, once an outage.",
+    (*TARGET_ATTRIBUTES, ERROR_TYPE),
+    "resilience",
+    OUTAGE_BUCKETS,
+)
+RETRIES = Metric(
+    "redis.client.retries",
+    "counter",
+    "{retry}",
+    "Attempts that failed and were followed by another one of the same call, while connecting too.",
+    (*TARGET_ATTRIBUTES, ERROR_TYPE),
+    "resilience",
+)
+REDIRECTIONS = Metric(
+    "redis.client.redirections",
+    "counter",
+    "{redirection}",
+    "Answers of a cluster's nodes that sent the client elsewhere.",
+    (*TARGET_ATTRIBUTES, REDIRECTION_TYPE),
+    "resilience",
+)
+LOCAL_REQUESTS = Metric(
+    "redis.client.csc.requests",
+    "counter",
+    "{request}",
+    "Reads of clients that cache replies on their side: answered there, or by the server.",
+    (*TARGET_ATTRIBUTES, LOCAL_RESULT),
+    "cache",
+)
+CONNECTION_COUNT = Metric(
+    "db.client.connection.count",
+    "updowncounter",
+    "{connection}",
+    "Open connections of a pool, by state.",
+    (POOL_NAME, CONNECTION_STATE),
+    CONNECTIONS,
+)
+CONNECTION_MAX = Metric(
+    "db.client.connection.max",
+    "updowncounter",
+    "{connection}",
+    "Connections that a pool may have; absent where it has no limit.",
+    (POOL_NAME,),
+    CONNECTIONS,
+)
+CONNECTION_PENDING = Metric(
+    "db.client.connection.pending_requests",
+    "updowncounter",
+    "{request}",
+    "Requests that wait for an open connection of a pool.",
+    (POOL_NAME,),
+    CONNECTIONS,
+)
+CONNECTION_TIMEOUTS = Metric(
+    "db.client.connection.timeouts",
+    "counter",
+    "{timeout}",
+    "Requests that a pool had no connection for in time; a pool that does not wait refuses at once.",
+    (POOL_NAME,),
+    CONNECTIONS,
+)
+CONNECTION_CREATE_TIME = Metric(
+    "db.client.connection.create_time",
+    "histogram",
+    "s",
+    "Time it took to open a connection, with its handshake.",
+    (POOL_NAME,),
+    CONNECTIONS,
+    DURATION_BUCKETS,
+)
+CONNECTION_WAIT_TIME = Metric(
+    "db.client.connection.wait_time",
+    "histogram",
+    "s",
+    "Time it took to get an open connection from a pool; without the group pool_times only where "
+    "none was free, or none was got.",
+    (POOL_NAME,),
+    CONNECTIONS,
+    DURATION_BUCKETS,
+)
+CONNECTION_USE_TIME = Metric(
+    "db.client.connection.use_time",
+    "histogram",
+    "s",
+    "Time between getting a connection from a pool and giving it back.",
+    (POOL_NAME,),
+    POOL_TIMES,
+    DURATION_BUCKETS,
+)
 PUBSUB_MESSAGES = Metric(
     "redis.client.pubsub.messages",
     "counter",
@@ -332,23 +461,36 @@ METRICS = (
     CACHE_LOAD_DURATION,
     CACHE_STAMPEDES,
     CACHE_ITEM_SIZES,
+    CLIENT_UP,
+    OUTAGE_DURATION,
+    RETRIES,
+    REDIRECTIONS,
+    LOCAL_REQUESTS,
+    CONNECTION_COUNT,
+    CONNECTION_MAX,
+    CONNECTION_PENDING,
+    CONNECTION_TIMEOUTS,
+    CONNECTION_CREATE_TIME,
+    CONNECTION_WAIT_TIME,
+    CONNECTION_USE_TIME,
     PUBSUB_MESSAGES,
     STREAM_LAG,
     OWN_ERRORS,
     OVERFLOWS,
 )
 
-DEFAULT_GROUPS = ("operations", "cache", "ratio", "ttl", "loads")
+DEFAULT_GROUPS = ("operations", "cache", "ratio", "ttl", "loads", CONNECTIONS, "resilience")
 """What the setting ``metrics`` has on unless told otherwise."""
 
-GROUPS = (*DEFAULT_GROUPS, "size", "pubsub", "streams")
+GROUPS = (*DEFAULT_GROUPS, "size", POOL_TIMES, "pubsub", "streams")
 """What the setting ``metrics`` switches."""
 
 SPAN_ATTRIBUTES = {
     DB_SYSTEM_NAME: "At start. `redis`; `valkey` for valkey-py.",
     DB_NAMESPACE: "At start. The configured database index, as a string.",
     SERVER_ADDRESS: "At start. As configured, never changed by routing, failover or retry; "
-    "`s1:26379,s2:26379/mymaster` for Sentinel; the path of a socket.",
+    "at most 5 nodes of a cluster, sorted; `s1:26379,s2:26379/mymaster` for Sentinel; the path of a "
+    "socket.",
     SERVER_PORT: "At start. Where it is not 6379.",
     DB_OPERATION_NAME: "At start. The command in upper case; `PIPELINE GET` or `MULTI GET` where a "
     "batch has one kind of command, else `PIPELINE` or `MULTI`.",
@@ -360,6 +502,10 @@ SPAN_ATTRIBUTES = {
     DB_RESPONSE_STATUS_CODE: "On failure, where the server answered: its error prefix.",
     ERROR_TYPE: "On failure. The error prefix, the name of a telling exception, or the class of an "
     "exception without an answer; in a batch of the first failed command.",
+    NETWORK_PEER_ADDRESS: "At the end. The node that answered last.",
+    NETWORK_PEER_PORT: "At the end. Not for a socket of the file system.",
+    RETRY_COUNT: "Above 0. Attempts that failed and were followed by another one, while connecting too.",
+    REDIRECTION_COUNT: "Above 0. How often a node of a cluster sent the client elsewhere.",
     SCRIPT_LOADS: "Above 0. Scripts that the client loaded because the server had lost them.",
     BATCH_FAILED_COUNT: "A batch with failed commands: how many.",
     BATCH_FAILED_INDEX: "A batch with failed commands: the first of them, from 0.",

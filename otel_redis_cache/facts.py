@@ -189,8 +189,9 @@ class Target:
 
     def __str__(self) -> str:
         """``localhost:6379/0``, ``s1:26379,s2:26379/mymaster/0`` or ``/run/redis.sock/0``."""
-        is_host = self.address is not None and "/" not in self.address
-        port = f":{self.port or 6379}" if is_host else ""
+        address = self.address or ""
+        has_ports = "/" in address or ("," in address and ":" in address)
+        port = "" if not address or has_ports else f":{self.port or 6379}"
         return f"{self.address}{port}/{self.namespace}"
 
 
@@ -198,15 +199,21 @@ class Contact(Enum):
     """Whether a call reached its server."""
 
     ANSWERED = "answered"
-    """With a reply, or an error reply."""
+    """With a reply, or an error reply to what was asked."""
     UNREACHED = "unreached"
     """The network failed."""
     TIMED_OUT = "timed out"
     UNKNOWN = "unknown"
-    """The call says nothing of it: cancelled, refused by the client, or no connection was free."""
+    """The call says nothing of it: cancelled, refused by the client, no connection was free, or the
+    server says that it serves nobody (yet)."""
 
 
 UNKNOWN_TARGET = Target(names.REDIS)
+
+OTHER_TARGETS = {
+    system: Target(system, address=names.OTHER_ADDRESS) for system in (names.REDIS, names.VALKEY)
+}
+"""Where series go when even the targets are too many."""
 
 
 class Failure(NamedTuple):

@@ -89,10 +89,13 @@ def watch_failed(error: BaseException) -> bool:
     return any(base.__name__ == "WatchError" for base in type(error).__mro__)
 
 
+_EXHAUSTED = ("Too many connections", "No connection available")
+_SERVES_NOBODY = {"LOADING", "MASTERDOWN", "CLUSTERDOWN", "MAXCLIENTS"}
+"""What a server answers whatever it is asked: no failure of the network, and no success."""
+
 _NOBODY_ASKED = {"MaxConnectionsError", "ExternalAuthProviderError"}
 _TEXTS_OF_NO_OUTAGE = (
-    "Too many connections",
-    "No connection available",  # of the pool
+    *_EXHAUSTED,
     "Invalid Database",
     "Invalid RESP version",
     "Error setting client name",
@@ -103,8 +106,11 @@ _TEXTS_OF_NO_OUTAGE = (
 
 def contact_of(error: BaseException | None) -> Contact:
     """Whether a call that ended so reached its server."""
-    if error is None or watch_failed(error) or failure_of(error).status is not None:
+    if error is None or watch_failed(error):
         return Contact.ANSWERED
+    failure = failure_of(error)
+    if failure.status is not None:
+        return Contact.UNKNOWN if failure.type in _SERVES_NOBODY else Contact.ANSWERED
     lineage = {base.__name__ for base in type(error).__mro__}
     if "TimeoutError" in lineage:
         return Contact.TIMED_OUT
@@ -112,6 +118,14 @@ def contact_of(error: BaseException | None) -> Contact:
     if not is_network or lineage & _NOBODY_ASKED or _text(error).startswith(_TEXTS_OF_NO_OUTAGE):
         return Contact.UNKNOWN
     return Contact.UNREACHED
+
+
+def pool_is_exhausted(error: BaseException) -> bool:
+    """Whether a connection pool had no connection to give."""
+    lineage = {base.__name__ for base in type(error).__mro__}
+    return "MaxConnectionsError" in lineage or (
+        "ConnectionError" in lineage and _text(error).startswith(_EXHAUSTED)
+    )
 
 
 def failed_index(error: BaseException) -> int | None:

@@ -16,7 +16,7 @@ from functools import partial
 from types import TracebackType
 from typing import Any, Literal
 
-from otel_redis_cache import clients, failures, reasons
+from otel_redis_cache import clients, clusters, failures, reasons
 from otel_redis_cache import conventions as names
 from otel_redis_cache.instrumentor import RedisCacheInstrumentor
 from otel_redis_cache.operands import count_of
@@ -176,13 +176,13 @@ class _Work:
 
     def steps(self) -> Iterator[Callable[[], Any]]:
         """Calls of the client; each has its reply when the next one is asked for."""
-        if not clients.is_cluster(self._client):
+        if not clusters.is_cluster(self._client):
             yield from self._pages_of({})
             return
         if clients.is_asynchronous(self._client):
             yield self._client.initialize  # it learns its nodes when it is first used
         yield self._client.cluster_slots
-        if not clients.knows_primaries(self._client, self.reply):
+        if not clusters.knows_primaries(self._client, self.reply):
             yield self._client.nodes_manager.initialize
         for node in self._client.get_primaries():
             yield from self._pages_of({"target_nodes": node})
@@ -225,7 +225,7 @@ class _Work:
     def _commands(self, keys: list[bytes]) -> list[tuple[str | None, list[bytes]]]:
         named = self._sweep.name(keys) if self._sweep is not None else None
         pairs = list(zip(named or [None] * len(keys), keys, strict=True))
-        if clients.is_cluster(self._client):  # which follows a key that has moved, alone
+        if clusters.is_cluster(self._client):  # which follows a key that has moved, alone
             return [(cache, [key]) for cache, key in pairs]
         by_cache: dict[str | None, list[bytes]] = {}
         for cache, key in pairs:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, cast
 
@@ -18,10 +18,10 @@ from opentelemetry.context import Context
 from opentelemetry.instrumentation.utils import is_instrumentation_enabled
 from opentelemetry.trace import Span, get_current_span, set_span_in_context
 
-from otel_redis_cache import clients, failures, outcomes, propagation
+from otel_redis_cache import clients, clusters, connections, failures, outcomes, propagation
 from otel_redis_cache import conventions as names
 from otel_redis_cache.caches import Caches
-from otel_redis_cache.calls import Call, open_scope
+from otel_redis_cache.calls import Attempts, Call, open_scope
 from otel_redis_cache.commands import Commands, operation_of
 from otel_redis_cache.consumption import Consumption
 from otel_redis_cache.descriptions import Descriptions, failed_attributes
@@ -29,10 +29,11 @@ from otel_redis_cache.facts import Contact, Failure
 from otel_redis_cache.guard import harmless
 from otel_redis_cache.latencies import Latencies
 from otel_redis_cache.loads import Caller, Times, current_caller
+from otel_redis_cache.neighbours import Neighbours, metrics_of_redis_py
 from otel_redis_cache.operands import word
 from otel_redis_cache.outcomes import Expiring, Terms
 from otel_redis_cache.reasons import Label
-from otel_redis_cache.recorder import Recorder
+from otel_redis_cache.recorder import AttributeValue, Recorder
 from otel_redis_cache.settings import Settings
 from otel_redis_cache.sweeps import Sweep
 from otel_redis_cache.traffic import Traffic, is_message
@@ -44,6 +45,12 @@ ResponseHook = Callable[[Span, Any, Any], None]
 """``response_hook(span, instance, response)``."""
 
 _NO_WRITES: Expiring = {}
+
+_OF_OUTCOMES = frozenset({"cache", "ratio", "ttl", "loads", "size", "pubsub", "streams"})
+"""Groups of metrics that are made of replies."""
+
+REDIRECTIONS = {"MOVED": names.MOVED, "ASK": names.ASK}
+"""Answers that send the client of a cluster elsewhere, by ``error.type``."""
 
 
 class Observer:
@@ -75,7 +82,7 @@ class Observer:
         self._always_judges = (
             settings.snapshot
             or settings.duration_by_cache
-            or bool(settings.metrics - {"operations"})
+            or not settings.metrics.isdisjoint(_OF_OUTCOMES)
         )
         self._traffic = Traffic(settings, recorder)
         self._is_asked_for_more = settings.snapshot or self._traffic.is_followed
@@ -85,8 +92,11 @@ class Observer:
             settings.traces or settings.metrics or settings.snapshot or settings.propagate_context
         )
         """Whether the settings leave nothing to observe."""
+        self.groups = settings.metrics
+        self.watches_pools = names.CONNECTIONS in settings.metrics
         self.is_off = False
         """Whether another instrumentation makes the same telemetry, and ``on_conflict`` is off."""
+        self._neighbours = Neighbours(matter=settings.traces and settings.on_conflict != "both")
         self._has_looked = False
 
     # Opening a call.
@@ -96,15 +106,25 @@ class Observer:
         self, client: object, args: Sequence[object], kwargs: Mapping[str, object]
     ) -> Call | None:
         """A call for one command; None where there is nothing to observe."""
-        return Call(self, client, args, kwargs) if self._observes(client, args) else None
+        if not self._observes(client, args):
+            return None
+        call = Call(self, client, args, kwargs)
+        if not self._neighbours.are_absent(client, is_batch=False):
+            self._make_way(call)
+        return None if self.is_off else call
 
     @harmless("open")
     def open_batch(self, pipeline: object, kwargs: Mapping[str, object]) -> Call | None:
         """A call for a pipeline or a transaction, whose queue is read before it is emptied."""
         if not clients.sends(pipeline) or not self._observes(pipeline, ()):
             return None
-        queue, transaction = clients.queued(pipeline), clients.is_transaction(pipeline)
-        return Call(self, pipeline, queue, kwargs, is_batch=True, transaction=transaction)
+        queued, transaction = clients.queued(pipeline), clients.is_transaction(pipeline)
+        call = Call(self, pipeline, queued, kwargs, is_batch=True, transaction=transaction)
+        if clients.is_of_cluster(pipeline):
+            call.queue = list(clusters.queue_of(pipeline))
+        if not self._neighbours.are_absent(pipeline, is_batch=True):
+            self._make_way(call)
+        return None if self.is_off else call
 
     @harmless("open")
     def open_script(self, client: Any, script: Any, keys: Any, args: Any) -> Call | None:
@@ -167,16 +187,27 @@ class Observer:
             if scope.is_busy:
                 return False  # a hook that uses Redis would call itself without end
             if clients.serves(client, scope.call.instance):
-                if args and word(args[0]) == "SCRIPT LOAD":
-                    scope.call.script_loads += 1
+                self._take_in(scope.call, args)
                 return False
         if self.is_idle or not is_instrumentation_enabled():
             return False
         if not self._has_looked:
             self._look_around(client)
-        if args and args[0] in clients.TOPOLOGY_COMMANDS and clients.is_cluster_node(client):
+        if args and args[0] in clusters.TOPOLOGY_COMMANDS and clusters.asks_by_itself(client):
             return False
         return not self.is_off
+
+    def look_again(self) -> None:
+        """Redis-py's own metrics are switched on or off."""
+        self._has_looked = False
+
+    def _take_in(self, call: Call, args: Sequence[object]) -> None:
+        """What a client sends by itself belongs to the call that it serves."""
+        if args and word(args[0]) == "SCRIPT LOAD":
+            call.script_loads += 1
+        elif call.queue and (error := clusters.error_of(call.queue, args)) is not None:
+            self.keep_failed_attempt(call, error)
+            self.keep_attempt(call)
 
     @harmless("conflict")
     def _look_around(self, client: object) -> None:
@@ -187,34 +218,68 @@ class Observer:
         """
         try:
             if self._settings.on_conflict != "both":
-                self._make_way(client)
+                if left := self.recorder.leave(metrics_of_redis_py()):
+                    self._leave_to("redis.observability", ", ".join(left))
+                self._leaves_spans(client, is_batch=False)
             self.recorder.look_at_resource()
         finally:
             self._has_looked = True
 
-    def _make_way(self, client: object) -> None:
-        spans = clients.other_span_maker(client) if self._settings.traces else None
-        durations = "redis.observability" if clients.records_own_durations() else None
-        others = " and ".join(other for other in (spans, durations) if other)
-        if not others:
-            return
+    @harmless("conflict")
+    def _make_way(self, call: Call) -> None:
+        """Make no span where another instrumentation makes one of the same call."""
+        call.has_other_span = self._leaves_spans(call.instance, is_batch=call.is_batch)
+
+    def _leaves_spans(self, client: object, *, is_batch: bool) -> bool:
+        maker = self._neighbours.span_maker(client, is_batch=is_batch)
+        if maker is not None:
+            self._leave_to(maker, "spans")
+        return maker is not None
+
+    def _leave_to(self, other: str, what: str) -> None:
+        """Leave to another instrumentation what it makes, and say so once."""
         if self._settings.on_conflict == "off":
             self.is_off = True
-            self.recorder.say_once("%s is active: this package is off (on_conflict=off)", others)
-            return
-        self._makes_spans = self._makes_spans and not spans
-        self._records_durations = self._records_durations and not durations
-        left = [what for what, other in (("spans", spans), ("durations", durations)) if other]
-        self.recorder.say_once(
-            "%s is active: leaving %s to it, cache metrics go on; on_conflict=both makes both",
-            others,
-            " and ".join(left),
-        )
+            line = "%s is active: this package is off (on_conflict=off)"
+            self.recorder.say_once(line, other, once_for=other)
+        else:
+            line = (
+                "%s is active: leaving %s to it, cache metrics go on; on_conflict=both makes both"
+            )
+            self.recorder.say_once(line, other, what, once_for=other)
 
     @harmless("replies")
     def keep_replies(self, call: Call, replies: object) -> None:
         """All replies of a batch, before the client raises about one of them."""
         call.replies = replies_of(replies)
+
+    @harmless("target")
+    def keep_seeds(self, owner: object, nodes: Iterable[object]) -> None:
+        """Where a cluster client was told to start."""
+        clusters.keep_seeds(owner, nodes)
+
+    @harmless("attempts")
+    def keep_failed_attempt(self, call: Call, error: BaseException) -> None:
+        """Why an attempt failed; one that was told to go elsewhere did not."""
+        failure = failures.failure_of(error).type
+        call.attempts = call.attempts or Attempts()
+        call.attempts.failed = None if failure in REDIRECTIONS else failure
+
+    @harmless("attempts")
+    def keep_attempt(self, call: Call) -> None:
+        """Another one begins."""
+        attempts = call.attempts
+        if attempts is not None and attempts.failed is not None:
+            attempts.retries.append(attempts.failed)
+            attempts.failed = None
+            attempts.last = time.perf_counter_ns()
+
+    @harmless("attempts")
+    def keep_redirection(self, call: Call, error: BaseException) -> None:
+        """A node says that a key is elsewhere, which only the client of a cluster can follow."""
+        if clients.is_of_cluster(call.instance):
+            call.attempts = call.attempts or Attempts()
+            call.attempts.redirections.append(REDIRECTIONS[failures.failure_of(error).type])
 
     # Before the call.
 
@@ -246,6 +311,8 @@ class Observer:
     def _start(self, call: Call) -> None:
         call.started_unix = time.time_ns()
         if not self._makes_spans or (self._is_choosy and not self._wants_span(call)):
+            return
+        if call.has_other_span:
             return
         if call.sweep is not None and not call.sweep.traced:
             return
@@ -279,16 +346,11 @@ class Observer:
         if not carrier:
             return
         batch = call.args if call.is_batch else (call.args,)
-        pairs = enumerate(zip(call.commands, batch, strict=True))
-        with_context = propagation.with_context
-        found = ((i, with_context(command, args, carrier)) for i, (command, args) in pairs)
-        changed = {i: args for i, args in found if args is not None}
-        if not call.is_batch:
-            call.sent = changed.get(0)
-        elif changed:
-            call.queues = clients.exchange_queue(call.instance, changed)
-            if call.queues is not None:
-                cast("Any", call.instance).command_stack = call.queues[1]
+        call.sent = {
+            tuple(map(id, args)): sent
+            for command, args in zip(call.commands, batch, strict=True)
+            if (sent := propagation.with_context(command, args, carrier)) is not None
+        }
 
     def _wants_span(self, call: Call) -> bool:
         include, exclude = self._settings.include_commands, self._settings.exclude_commands
@@ -300,15 +362,7 @@ class Observer:
     def end(self, call: Call, error: BaseException | None) -> None:
         """What came of it: counted, recorded, and put on the span before that ends."""
         self._judge(call, error)
-        server = self._outages.servers.get(call.target)
-        if server is not None and server.is_well and error is None:
-            server.answered = max(server.answered, call.started)
-        else:
-            self._follow(call, error)
-        if self._counts_caches and call.sweep is None:
-            self._count(call)
-        if call.outcome.touches:
-            self._follow_loads(call)
+        self._count_all(call, error)
         if call.deferred:
             self._start_late(call, error)
         if call.span is not None:
@@ -323,11 +377,26 @@ class Observer:
         if self._is_asked_for_more:
             self._record_more(call)
 
+    def _count_all(self, call: Call, error: BaseException | None) -> None:
+        server = self._outages.servers.get(call.target)
+        if server is not None and server.is_well and error is None:
+            last = 0 if call.attempts is None else call.attempts.last
+            server.answered = max(server.answered, last or call.started)
+            server.used = call.started + call.elapsed
+        else:
+            self._follow(call, error)
+        if call.attempts is not None:
+            self._count_attempts(call, call.attempts)
+        if call.local is not None and error is None:
+            self._count_local(call, call.local)
+        if self._counts_caches and call.sweep is None:
+            self._count(call)
+        if call.outcome.touches:
+            self._follow_loads(call)
+
     def end_span(self, call: Call) -> None:
         """Back to the span that was current before; the call's own ends, whatever happened."""
         try:
-            if call.queues is not None:
-                self._put_back(call, *call.queues)
             self._leave_span(call)
         finally:
             self._end_span(call)
@@ -396,8 +465,8 @@ class Observer:
                 return (call.reply,)
             return replies_of(call.reply)
         # Any other exception, of a response callback for example, says nothing about the replies.
-        seen = call.replies
-        return seen if seen is not None and any(reply is error for reply in seen) else None
+        seen = call.replies or clusters.results_of(call.queue)
+        return seen if any(reply is error for reply in seen) else None
 
     def _reason_of(self, call: Call) -> Callable[[], str] | None:
         """Gives the application's own reason for removals, as metrics may carry it."""
@@ -411,17 +480,34 @@ class Observer:
     @harmless("outage")
     def _follow(self, call: Call, error: BaseException | None) -> None:
         contact = failures.contact_of(error)
+        if call.local == names.HIT:
+            contact = Contact.UNKNOWN  # the server was not asked
+        last = 0 if call.attempts is None else call.attempts.last
         if call.blocks and contact is Contact.TIMED_OUT:
             contact = Contact.UNKNOWN  # it asked to wait for longer than the client does
         if call.target.address is not None:
-            self._outages.follow(
+            over = self._outages.follow(
                 call.target,
                 contact,
                 call.failure.type if call.failure is not None else names.OTHER_ERROR,
                 started=call.started,
+                attempted=last or call.started,
                 started_unix=call.started_unix,
                 ended=call.started + call.elapsed,
+                waited=call.blocks,
             )
+            if over is not None:
+                self.recorder.record_outage(over)
+
+    @harmless("attempts")
+    def _count_attempts(self, call: Call, attempts: Attempts) -> None:
+        if call.failure is not None and call.failure.type in REDIRECTIONS and attempts.redirections:
+            attempts.redirections.pop()  # which the client did not follow
+        self.recorder.count_attempts(call.target, attempts.retries, attempts.redirections)
+
+    @harmless("attempts")
+    def _count_local(self, call: Call, result: str) -> None:
+        self.recorder.count_local_request(call.target, result)
 
     @harmless("count")
     def _count(self, call: Call) -> None:
@@ -469,6 +555,10 @@ class Observer:
             attributes[names.INVALIDATION_TRIGGER] = call.label.trigger
         if call.followed is not None and call.followed.joined:
             attributes[names.CACHE_STAMPEDE] = True
+        if call.connection is not None and (call.failure is None or call.failure.status):
+            attributes |= connections.peer_of(call.connection)
+        if call.attempts is not None:
+            attributes |= attempt_attributes(call.attempts)
         if call.script_loads:
             attributes[names.SCRIPT_LOADS] = call.script_loads
         if len(call.commands) > 1:
@@ -503,10 +593,6 @@ class Observer:
     def _keep_latency(self, call: Call, latencies: Latencies) -> None:
         latencies.add(call.metric_operation, call.elapsed)
 
-    @harmless("propagate")
-    def _put_back(self, call: Call, queue: list[Any], changed: list[Any]) -> None:
-        clients.put_back(call.instance, queue, changed)
-
     @harmless("finish")
     def _leave_span(self, call: Call) -> None:
         before = call.context_before
@@ -518,6 +604,15 @@ class Observer:
         span, call.span = call.span, None
         if span is not None:
             self.recorder.end(span, call.elapsed)
+
+
+def attempt_attributes(attempts: Attempts) -> dict[str, AttributeValue]:
+    """How often a call was tried again, and sent elsewhere; nothing for never."""
+    counts = {
+        names.RETRY_COUNT: len(attempts.retries),
+        names.REDIRECTION_COUNT: len(attempts.redirections),
+    }
+    return {name: count for name, count in counts.items() if count}
 
 
 def caller_of(call: Call) -> Caller:

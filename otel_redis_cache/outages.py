@@ -1,8 +1,13 @@
 """When a server could not be reached, as the calls of this process saw it.
 
-An outage begins when a call fails on the network, or with the third time-out in a row, dated to
-the start of that call; it ends with the answer to a call that was started later, and does not begin
-where there was such an answer already. Answers are all that tell: an error reply is one.
+An outage begins when a call fails on the network, dated to its start, or with the third time-out in
+a row, dated to the start of the first; it does not begin where a call that was started later had an
+answer already. It ends with the answer to an attempt that was made after that failure: one that was in
+flight may have had its answer before. Answers are all that tell: an error reply is one, but for those
+that a server gives to whatever it is asked.
+
+A call that waits for data may have waited for hours when its connection breaks: it dates an outage
+to its end, and what it was answered dates the recovery to its start.
 """
 
 from __future__ import annotations
@@ -10,12 +15,12 @@ from __future__ import annotations
 import copy
 import threading
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 
 from otel_redis_cache.conventions import MAX_SERIES
-from otel_redis_cache.facts import Contact, Target
+from otel_redis_cache.facts import OTHER_TARGETS, Contact, Target
 from otel_redis_cache.forks import renew_after_fork
 
 TIMEOUTS = 3
@@ -23,6 +28,9 @@ TIMEOUTS = 3
 
 HISTORY = 50
 """Outages that are remembered after their end."""
+
+IN_USE = 600
+"""Seconds after its last call in which a server is in use."""
 
 
 @dataclass(frozen=True)
@@ -37,8 +45,8 @@ class Outage:
     """Nanoseconds of unix time, to be shown."""
     ended: int | None = None
 
-    def seconds(self, now: int) -> float:
-        """How long it lasted, or has lasted until now."""
+    def seconds(self, now: int = 0) -> float:
+        """How long it lasted, or has lasted until now where it goes on."""
         return max((now if self.ended is None else self.ended) - self.began, 0) / 1e9
 
     @property
@@ -49,38 +57,53 @@ class Outage:
     @property
     def ended_at(self) -> str | None:
         """ISO 8601, UTC; None while it goes on."""
-        return None if self.ended is None else utc(self.began_unix / 1e9 + self.seconds(0))
+        return None if self.ended is None else utc(self.began_unix / 1e9 + self.seconds())
 
 
 class Server:
     """What the calls to one target have seen of it."""
 
-    __slots__ = ("answered", "is_well", "outage", "target", "timeouts", "tried")
+    __slots__ = (
+        "answered",
+        "first_timeout",
+        "is_well",
+        "noticed",
+        "outage",
+        "shown_as",
+        "target",
+        "timeouts",
+        "used",
+    )
 
-    def __init__(self, target: Target) -> None:
-        """Nothing is known to be wrong."""
+    def __init__(self, target: Target, shown_as: Target) -> None:
+        """Nothing is known to be wrong. ``shown_as``: the target, or one for too many of them."""
         self.target = target
-        self.tried = 0
-        """When the latest call was started that did not go well."""
+        self.shown_as = shown_as
+        self.used = 0
+        """When the latest call ended."""
         self.answered = 0
         """When the latest call was started that had an answer."""
         self.timeouts = 0
         """Time-outs since the last answer."""
+        self.first_timeout: tuple[int, int] = (0, 0)
+        """When the first of them was started; in unix time too."""
         self.outage: Outage | None = None
+        self.noticed = 0
+        """When the call ended whose failure began the outage."""
         self.is_well = True
         """No outage, and no time-out since the last answer: there is nothing to follow."""
 
-    @property
-    def used(self) -> int:
-        """When the latest call was started."""
-        return max(self.tried, self.answered)
+    def is_in_use(self, now: int) -> bool:
+        """Whether there was a call within the last ten minutes."""
+        return now - self.used <= IN_USE * 10**9
 
 
 class Outages:
     """The servers that this process uses, and when they could not be reached."""
 
-    def __init__(self) -> None:
-        """Start with no server."""
+    def __init__(self, overflowed: Callable[[], None] = lambda: None) -> None:
+        """``overflowed`` is called for each server that shares its series with others."""
+        self._overflowed = overflowed
         self.renew_locks()
         renew_after_fork(self)
 
@@ -89,8 +112,10 @@ class Outages:
         self._lock = threading.RLock()
         self._history: deque[Outage] = deque(maxlen=HISTORY)
         self.servers: dict[Target, Server] = {}
-        """Every server used. The answer of one that is well changes nothing but when it answered,
-        which the caller sets itself: that is what nearly all calls cost."""
+        """Every server used. The answer of one that is well changes nothing but when it answered and
+        was used, which the caller sets itself: that is what nearly all calls cost."""
+        self._shown: set[Target] = set()
+        """Those that have a series of their own."""
 
     def follow(
         self,
@@ -99,34 +124,45 @@ class Outages:
         error_type: str,
         *,
         started: int,
+        attempted: int,
         started_unix: int,
         ended: int,
+        waited: bool = False,
     ) -> Outage | None:
-        """Take what became of one call; returns the outage that it ended."""
+        """Take what became of one call, and when its first and its last attempt were made.
+
+        ``waited``: the call asked the server to wait for data. Returns the outage that it ended.
+        """
         with self._lock:
             server = self._server_of(target)
+            server.used = max(server.used, ended)
             over = None
             if contact is Contact.ANSWERED:
-                server.answered = max(server.answered, started)
+                server.answered = max(server.answered, attempted)
                 server.timeouts = 0
-                if server.outage is not None and started > server.outage.began:
-                    over = replace(server.outage, ended=ended)
+                if server.outage is not None and attempted > server.noticed:
+                    over = replace(server.outage, ended=attempted if waited else ended)
                     self._history.append(over)
                     server.outage = None
-            else:
-                server.tried = max(server.tried, started)
-                if contact is not Contact.UNKNOWN and started > server.answered:
-                    server.timeouts += contact is Contact.TIMED_OUT
-                    is_out = contact is Contact.UNREACHED or server.timeouts >= TIMEOUTS
-                    if server.outage is None and is_out:
-                        server.outage = Outage(target, error_type, started, started_unix)
+            elif contact is not Contact.UNKNOWN and started > server.answered:
+                began = (started, started_unix)
+                if contact is Contact.TIMED_OUT:
+                    began = min(server.first_timeout, began) if server.timeouts else began
+                    server.first_timeout = began
+                    server.timeouts += 1
+                elif waited:
+                    began = (ended, started_unix + ended - started)
+                is_out = contact is Contact.UNREACHED or server.timeouts >= TIMEOUTS
+                if server.outage is None and is_out:
+                    server.outage = Outage(target, error_type, *began)
+                    server.noticed = ended
             server.is_well = server.outage is None and not server.timeouts
             return over
 
-    def as_of_now(self) -> list[Server]:
-        """A copy of all servers used, which no call can change."""
+    def in_use(self, now: int) -> list[Server]:
+        """A copy of the servers in use, which no call can change."""
         with self._lock:
-            return [copy.copy(server) for server in self.servers.values()]
+            return [copy.copy(server) for server in self.servers.values() if server.is_in_use(now)]
 
     def all(self) -> list[Outage]:
         """The last outages that have ended, and those that go on."""
@@ -139,15 +175,23 @@ class Outages:
         if found is None:
             if len(self.servers) >= MAX_SERIES:
                 del self.servers[next(iter(self.servers))]  # comes back with its next call
-            found = self.servers[target] = Server(target)
+            found = self.servers[target] = Server(target, self._shown_as(target))
         return found
 
+    def _shown_as(self, target: Target) -> Target:
+        if len(self._shown) < MAX_SERIES - 100:
+            self._shown.add(target)
+        if target in self._shown:
+            return target
+        self._overflowed()
+        return OTHER_TARGETS[target.system]
 
-def servers_of(trackers: Iterable[Outages]) -> list[Server]:
-    """Every server once, as the latest call to it saw it."""
+
+def servers_of(trackers: Iterable[Outages], now: int) -> list[Server]:
+    """Every server in use once, as the latest call to it saw it."""
     found: dict[Target, Server] = {}
     for tracker in trackers:
-        for server in tracker.as_of_now():
+        for server in tracker.in_use(now):
             known = found.get(server.target)
             if known is None or known.used <= server.used:
                 found[server.target] = server

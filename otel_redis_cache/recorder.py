@@ -5,8 +5,11 @@ from __future__ import annotations
 import functools
 import importlib.metadata
 import logging
+import time
 import traceback
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from functools import partial
 from typing import TypeVar
 
 from opentelemetry import metrics, trace
@@ -15,7 +18,9 @@ from opentelemetry.trace import Link, Span, SpanKind, Status, StatusCode, Tracer
 
 from otel_redis_cache import conventions as names
 from otel_redis_cache import tallies
-from otel_redis_cache.facts import Failure, Outcome, Target
+from otel_redis_cache.facts import OTHER_TARGETS, Failure, Outcome, Target
+from otel_redis_cache.outages import Outage, Outages
+from otel_redis_cache.pools import Holding
 from otel_redis_cache.settings import Settings
 from otel_redis_cache.tallies import Attributes, Key, Tallies, Tally
 
@@ -45,13 +50,27 @@ class Recorder:
         )
         meter = meter_provider.get_meter(names.SCOPE, version, schema_url=names.SCHEMA_URL)
         self.tallies = tallies.of(meter_provider)
-        self._histograms = {
+        self._wanted = {m.name for m in names.METRICS if m.group in settings.metrics}
+        self._all_histograms = {
             metric.name: _histogram(meter, metric)
             for metric in names.METRICS
-            if metric.kind == "histogram" and metric.group in settings.metrics
+            if metric.kind == "histogram" and metric.name in self._wanted
         }
+        self._histograms = self._all_histograms
+        """Those that take measurements now."""
         _observe(meter, self.tallies, settings)
         self._said: dict[str, object] = {}
+
+    def leave(self, metrics: AbstractSet[str]) -> list[str]:
+        """Leave these metrics, and from now on no others, to redis-py; which of ours that are.
+
+        A histogram takes no more measurements, and an observable instrument has no points, but for
+        those that tell that they are about valkey-py, which redis-py does not measure.
+        """
+        histograms = self._all_histograms
+        self._histograms = {name: histograms[name] for name in histograms.keys() - metrics}
+        self.tallies.left = metrics
+        return sorted(self._wanted & metrics)
 
     def start(
         self,
@@ -99,6 +118,8 @@ class Recorder:
         """Record how long a call took, in nanoseconds; in the span's context, for exemplars."""
         metric = names.BLOCKED_DURATION if blocking else names.OPERATION_DURATION
         histogram = self._histograms.get(metric.name)
+        if histogram is None and target.system == names.VALKEY:
+            histogram = self._all_histograms.get(metric.name)
         if histogram is not None:
             key = (target, operation, failure, cache)
             attributes = self._series(metric.name, key, _of_operation, _of_any_operation)
@@ -126,12 +147,29 @@ class Recorder:
             attributes = self._series(metric, key, _of_invalidation, _of_any_invalidation)
             histogram.record(elapsed / 1e9, attributes)
 
+    def record_of_pool(self, metric: names.Metric, pool: str, elapsed: int) -> None:
+        """Record how long something took at a connection pool, in nanoseconds."""
+        histogram = self._histograms.get(metric.name)
+        if histogram is not None:
+            histogram.record(elapsed / 1e9, {names.POOL_NAME: pool})
+
+    def record_outage(self, outage: Outage) -> None:
+        """Record how long a server could not be reached, once that is over."""
+        metric = names.OUTAGE_DURATION.name
+        histogram = self._histograms.get(metric)
+        if histogram is not None:
+            key = (outage.target, outage.error_type)
+            attributes = self._series(metric, key, _of_outage, _of_any_outage)
+            histogram.record(outage.seconds(), attributes)
+
     def record_lags(
         self, target: Target, stream: str | None, group: str | None, seconds: Iterable[float]
     ) -> None:
         """Record how old the entries of one stream were."""
         metric = names.STREAM_LAG.name
         histogram = self._histograms.get(metric)
+        if histogram is None and target.system == names.VALKEY:
+            histogram = self._all_histograms.get(metric)
         if histogram is not None:
             key = (target, stream, group)
             attributes = self._series(metric, key, _of_stream, _of_any_stream)
@@ -155,6 +193,19 @@ class Recorder:
     def count(self, target: Target, outcome: Outcome) -> None:
         """Bump the tallies of one call."""
         self.tallies.take(target, outcome)
+
+    def count_attempts(
+        self, target: Target, retries: Iterable[str], redirections: Iterable[str]
+    ) -> None:
+        """Count what it took to get an answer: by ``error.type``, and ``moved`` or ``ask``."""
+        for error_type in retries:
+            self.tallies.retries.add((target, (error_type,)))
+        for kind in redirections:
+            self.tallies.redirections.add((target, (kind,)))
+
+    def count_local_request(self, target: Target, result: str) -> None:
+        """Count a read of a client that caches on its side: ``hit`` or ``miss``."""
+        self.tallies.local_requests.add((target, (result,)))
 
     def contain(self, step: str, fault: BaseException) -> None:
         """Count a fault of ours, and say so once for each step.
@@ -227,7 +278,7 @@ def _of_operation(key: _Operation) -> Attributes:
 def _of_any_operation(key: _Operation) -> Attributes:
     """Failed or not is all that is left."""
     target, _, failure, _ = key
-    attributes: Attributes = dict(tallies.OTHER_TARGETS[target.system].attributes)
+    attributes: Attributes = dict(OTHER_TARGETS[target.system].attributes)
     attributes[names.DB_OPERATION_NAME] = names.OTHER_OPERATION
     if failure is not None:
         attributes[names.ERROR_TYPE] = names.OTHER_ERROR
@@ -258,6 +309,19 @@ def _of_any_invalidation(key: _Invalidation) -> Attributes:
     return _of_invalidation((system, names.OTHER_CACHE, names.OTHER_REASON, effect))
 
 
+_Ended = tuple[Target, str]
+
+
+def _of_outage(key: _Ended) -> Attributes:
+    target, error_type = key
+    return {**target.attributes, names.ERROR_TYPE: error_type}
+
+
+def _of_any_outage(key: _Ended) -> Attributes:
+    target, _ = key
+    return _of_outage((OTHER_TARGETS[target.system], names.OTHER_ERROR))
+
+
 _Stream = tuple[Target, str | None, str | None]
 
 
@@ -268,7 +332,7 @@ def _of_stream(key: _Stream) -> Attributes:
 
 
 def _of_any_stream(key: _Stream) -> Attributes:
-    return dict(tallies.OTHER_TARGETS[key[0].system].attributes)
+    return dict(OTHER_TARGETS[key[0].system].attributes)
 
 
 @functools.cache
@@ -293,17 +357,28 @@ def _observe(meter: Meter, counts: Tallies, settings: Settings) -> None:
     """Create the observable instruments that this provider does not have yet."""
     counts.ratio.window = settings.hit_ratio_window
     readers: dict[names.Metric, Callable[[], Iterable[tuple[int | float, Attributes]]]] = {
-        names.CACHE_REQUESTS: lambda: _by_target(counts.requests, (names.CACHE_REQUEST_TYPE,)),
-        names.CACHE_WRITES: lambda: _by_target(
-            counts.writes, (names.CACHE_WRITE_TTL, names.CACHE_WRITE_RESULT)
-        ),
-        names.CACHE_INVALIDATIONS: lambda: _by_target(counts.removed, (names.INVALIDATION_REASON,)),
-        names.CACHE_INVALIDATION_REQUESTS: lambda: _by_target(
-            counts.removals, (names.INVALIDATION_REASON, names.INVALIDATION_EFFECT)
-        ),
-        names.CACHE_STAMPEDES: lambda: _by_target(counts.stampedes, ()),
-        names.PUBSUB_MESSAGES: lambda: _by_channel(counts.messages),
+        metric: partial(_by_target, tally, metric.attributes[len(names.TARGET_ATTRIBUTES) :])
+        for metric, tally in (
+            (names.CACHE_REQUESTS, counts.requests),
+            (names.CACHE_WRITES, counts.writes),
+            (names.CACHE_INVALIDATIONS, counts.removed),
+            (names.CACHE_INVALIDATION_REQUESTS, counts.removals),
+            (names.CACHE_STAMPEDES, counts.stampedes),
+            (names.RETRIES, counts.retries),
+            (names.REDIRECTIONS, counts.redirections),
+            (names.LOCAL_REQUESTS, counts.local_requests),
+        )
+    }
+    readers |= {
         names.CACHE_HIT_RATIO: counts.ratio.read,
+        names.PUBSUB_MESSAGES: lambda: _by_channel(counts.messages),
+        names.CONNECTION_COUNT: lambda: _connections(counts),
+        names.CONNECTION_MAX: lambda: _of_pools(counts, lambda held: held.limit),
+        names.CONNECTION_PENDING: lambda: _of_pools(counts, lambda held: held.pending),
+        names.CONNECTION_TIMEOUTS: lambda: [
+            (n, {names.POOL_NAME: k}) for k, n in counts.pool_timeouts.items()
+        ],
+        names.CLIENT_UP: lambda: _up(counts.outages),
         names.OWN_ERRORS: lambda: [(n, {names.STEP: k}) for k, n in counts.errors.items()],
         names.OVERFLOWS: lambda: [(n, {names.BOUND: k}) for k, n in counts.overflows.items()],
     }
@@ -312,27 +387,55 @@ def _observe(meter: Meter, counts: Tallies, settings: Settings) -> None:
         if not wanted or metric.name in counts.observed:
             continue
         counts.observed.add(metric.name)
-        create = (
-            meter.create_observable_gauge
-            if metric.kind == "gauge"
-            else meter.create_observable_counter
-        )
-        create(metric.name, [_callback(counts, read)], metric.unit, metric.description)
+        create = {
+            "counter": meter.create_observable_counter,
+            "updowncounter": meter.create_observable_up_down_counter,
+            "gauge": meter.create_observable_gauge,
+        }[metric.kind]
+        create(metric.name, [_callback(counts, metric.name, read)], metric.unit, metric.description)
 
 
 def _callback(
-    counts: Tallies, read: Callable[[], Iterable[tuple[int | float, Attributes]]]
+    counts: Tallies, metric: str, read: Callable[[], Iterable[tuple[int | float, Attributes]]]
 ) -> Callable[[CallbackOptions], Iterable[Observation]]:
     def observe(_: CallbackOptions) -> Iterable[Observation]:
-        return [] if counts.silent else [Observation(value, found) for value, found in read()]
+        is_left = metric in counts.left
+        return [
+            Observation(value, found)
+            for value, found in (() if counts.silent else read())
+            if not is_left or found.get(names.DB_SYSTEM_NAME) == names.VALKEY
+        ]
 
     return observe
 
 
 def _by_target(tally: Tally[Key], attributes: tuple[str, ...]) -> Iterable[tuple[int, Attributes]]:
     for (target, values), count in tally.items():
-        pairs = zip((names.CACHE_NAME, *attributes), values, strict=True)
+        pairs = zip(attributes, values, strict=True)
         yield count, {**target.attributes, **dict(pairs)}
+
+
+def _connections(counts: Tallies) -> Iterable[tuple[int, Attributes]]:
+    for pool, held in counts.pools.read().items():
+        yield held.idle, {names.POOL_NAME: pool, names.CONNECTION_STATE: names.IDLE}
+        yield held.used, {names.POOL_NAME: pool, names.CONNECTION_STATE: names.USED}
+
+
+def _of_pools(
+    counts: Tallies, of: Callable[[Holding], int | None]
+) -> Iterable[tuple[int, Attributes]]:
+    for pool, held in counts.pools.read().items():
+        value = of(held)
+        if value is not None:
+            yield value, {names.POOL_NAME: pool}
+
+
+def _up(outages: Outages) -> Iterable[tuple[int, Attributes]]:
+    """Of servers that share a series each has to be up."""
+    found: dict[Target, int] = {}
+    for server in outages.in_use(time.perf_counter_ns()):
+        found[server.shown_as] = min(found.get(server.shown_as, 1), int(server.outage is None))
+    return [(up, dict(target.attributes)) for target, up in found.items()]
 
 
 def _by_channel(messages: Tally[Key]) -> Iterable[tuple[int, Attributes]]:

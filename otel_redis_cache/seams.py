@@ -17,7 +17,9 @@ from typing import Any, NamedTuple
 
 from wrapt import register_post_import_hook
 
+from otel_redis_cache import clients, clusters, pools
 from otel_redis_cache.forks import renew_after_fork
+from otel_redis_cache.neighbours import layers
 from otel_redis_cache.observe import Observer
 
 Method = Callable[..., Any]
@@ -26,6 +28,8 @@ Make = Callable[["Seams", Method], Method]
 MARK = "_otel_redis_cache_mark"
 """The attribute of a client that has an observer of its own, and of all that it makes."""
 
+_MARK_OF_POOL = "_otel_redis_cache_mark_of_pool"
+"""Of its connection pool, held weakly: a pool lives on until garbage is collected."""
 
 _NOTHING: dict[str, Any] = {}
 
@@ -53,6 +57,8 @@ class Row(NamedTuple):
     owner: str
     method: str
     make: Make
+    group: str = ""
+    """The group of metrics that needs this wrapper; without one it is always needed."""
 
 
 @dataclass(frozen=True)
@@ -67,10 +73,7 @@ class Seam:
     @property
     def is_in_place(self) -> bool:
         """Whether calls still pass our wrapper, also where somebody wrapped it in turn."""
-        found: Any = self.owner.__dict__.get(self.method)
-        while found is not None and found is not self.wrapper:
-            found = getattr(found, "__wrapped__", None)
-        return found is not None
+        return any(layer is self.wrapper for layer in layers(vars(self.owner).get(self.method)))
 
 
 class Seams:
@@ -80,6 +83,8 @@ class Seams:
         """Start with nothing wrapped."""
         self.observer: Observer | None = None
         """Watches every client that has no observer of its own."""
+        self.era = object()
+        """Another one whenever a client may have got another observer."""
         self._rows: dict[str, list[Row]] = {}
         for row in rows:
             self._rows.setdefault(row.module, []).append(row)
@@ -97,13 +102,13 @@ class Seams:
 
     def attach(self, observer: Observer) -> None:
         """Watch every client."""
-        self.observer = observer
+        self._give_way_to(observer)
         self._wrap()
 
     def detach(self) -> None:
         """Put everything back, but for clients that have an observer of their own."""
         with self._lock:
-            self.observer = None
+            self._give_way_to(None)
             self._unwrap_if_unused()
 
     def attach_to(self, client: Any, observer: Observer) -> None:
@@ -112,6 +117,9 @@ class Seams:
             self.detach_from(client)
             mark = Mark(observer)
             setattr(client, MARK, mark)
+            for pool in clients.pools_of(client):
+                setattr(pool, _MARK_OF_POOL, weakref.ref(mark))
+                pools.leave(pool)  # whoever watched it
             self._marks.add(mark)
         self._wrap()
 
@@ -121,7 +129,10 @@ class Seams:
             if (mark := mark_of(client)) is not None:
                 mark.observer = None
                 delattr(client, MARK)
+                for pool in clients.pools_of(client):
+                    pools.leave(pool)
                 self._marks.discard(mark)
+                self.era = object()
             self._unwrap_if_unused()
 
     def observers(self) -> list[Observer]:
@@ -135,8 +146,17 @@ class Seams:
         mark = mark_of(client)
         return self.observer if mark is None else mark.observer or self.observer
 
+    def observer_of_pool(self, pool: Any) -> Observer | None:
+        """Who watches this connection pool: who watches the client that it was marked for."""
+        marked = getattr(pool, "__dict__", _NOTHING).get(_MARK_OF_POOL)
+        mark: Mark | None = None if marked is None else marked()
+        if mark is not None and mark.observer is not None:
+            return mark.observer
+        return self.observer_of(clusters.maker_of(pool) or pool)
+
     def _wrap(self) -> None:
         """Wrap what is imported now, and the rest when the application imports it."""
+        self.era = object()
         # Without the lock, which an import in another thread may be waiting for.
         modules = [module for name in self._rows if (module := self._imported(name)) is not None]
         with self._lock:
@@ -158,15 +178,25 @@ class Seams:
             if self._is_used:
                 self._wrap_module(module)
 
+    def _give_way_to(self, observer: Observer | None) -> None:
+        """Another one, or none, watches every client, and finds their pools when they are used."""
+        before, self.observer = self.observer, observer
+        if before is not None:
+            before.recorder.tallies.pools.leave()
+
     def _wrap_module(self, module: ModuleType) -> None:
+        groups = {"", *(group for observer in self.observers() for group in observer.groups)}
         for row in self._rows[module.__name__]:
+            if row.group not in groups:
+                continue
             owner: Any = getattr(module, row.owner, None)
             if not isinstance(owner, type):
                 continue  # somebody else's module of that name, or a client we do not know yet
             seam = self._wrapped.get((owner, row.method))
             original = vars(owner).get(row.method)
             if original is not None and (seam is None or not seam.is_in_place):
-                wrapper = row.make(self, original)
+                # Wrappers of wrapt know the instance that they are called for only by this way.
+                wrapper = row.make(self, getattr(owner, row.method))
                 self._wrapped[owner, row.method] = Seam(owner, row.method, original, wrapper)
                 setattr(owner, row.method, wrapper)
 

@@ -9,7 +9,13 @@ from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, cast
 
-from otel_redis_cache.conventions import DEFAULT_GROUPS, GROUPS, RESERVED_CACHES
+from otel_redis_cache.conventions import (
+    CONNECTIONS,
+    DEFAULT_GROUPS,
+    GROUPS,
+    POOL_TIMES,
+    RESERVED_CACHES,
+)
 
 logger = logging.getLogger("otel_redis_cache")
 
@@ -114,6 +120,8 @@ def _groups(value: object) -> frozenset[str]:
         return frozenset()
     if not chosen or not chosen <= {"default", *GROUPS}:
         raise ValueError
+    if POOL_TIMES in chosen:
+        chosen.add(CONNECTIONS)
     return frozenset(chosen - {"default"} | set(DEFAULT_GROUPS if "default" in chosen else ()))
 
 
@@ -218,7 +226,8 @@ class Settings:
     metrics: frozenset[str] = _setting(
         frozenset(DEFAULT_GROUPS),
         _groups,
-        f"all, none, or groups of {', '.join(GROUPS)}; default for {', '.join(DEFAULT_GROUPS)}",
+        f"all, none, or groups of {', '.join(GROUPS)}; default for {', '.join(DEFAULT_GROUPS)}; "
+        f"{POOL_TIMES} brings {CONNECTIONS}",
         "Which groups of metrics to make.",
     )
     query_text: str = _setting(

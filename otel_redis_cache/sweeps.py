@@ -50,7 +50,7 @@ _current: ContextVar[SweepScope | None] = ContextVar("otel_redis_cache_sweep", d
 
 
 def around(client: object, args: Sequence[object], *, is_batch: bool) -> SweepScope | None:
-    """The sweep that a call of this client is a part of: a SCAN, or a batch of UNLINKs."""
+    """The sweep that a call of this client is a part of: a SCAN, the nodes, or a batch of UNLINKs."""
     scope = _current.get()
     if scope is None or scope.client is None or not clients.serves(client, scope.client):
         return None
@@ -58,7 +58,7 @@ def around(client: object, args: Sequence[object], *, is_batch: bool) -> SweepSc
         batch = cast("Sequence[Sequence[object]]", args)
         is_part = all(word(command[0]) == "UNLINK" for command in batch)
     else:
-        is_part = bool(args) and word(args[0]) == "SCAN"
+        is_part = bool(args) and word(args[0]) in ("SCAN", "CLUSTER SLOTS")
     return scope if is_part else None
 
 

@@ -11,24 +11,21 @@ import time
 import weakref
 from collections import deque
 from collections.abc import Callable
+from collections.abc import Set as AbstractSet
 from typing import Generic, TypeVar
 
 from otel_redis_cache import conventions as names
 from otel_redis_cache.caches import FirstNames
-from otel_redis_cache.facts import Outcome, Target
+from otel_redis_cache.facts import OTHER_TARGETS, Outcome, Target
 from otel_redis_cache.forks import renew_after_fork
 from otel_redis_cache.latencies import Latencies
 from otel_redis_cache.loads import Caller, Followed, OpenMisses, Times
 from otel_redis_cache.outages import Outages
+from otel_redis_cache.pools import Pools
 from otel_redis_cache.windows import Windows
 
 Attributes = dict[str, str | int]
 _K = TypeVar("_K")
-
-OTHER_TARGETS = {
-    system: Target(system, address=names.OTHER_ADDRESS) for system in (names.REDIS, names.VALKEY)
-}
-"""Where series go when even the targets are too many."""
 
 # Room for the folded series, which come when the others have filled their part.
 FIRST_BOUND, SECOND_BOUND = names.MAX_SERIES - 300, names.MAX_SERIES - 100
@@ -78,7 +75,7 @@ class Tally(Generic[_K]):
 
 
 Key = tuple[Target, tuple[str, ...]]
-"""A target and what it is about there: a cache name, then one value for each other attribute."""
+"""A target and what it is about there: one value for each other attribute, first the cache's."""
 
 
 def fold(key: Key) -> tuple[Key, Key]:
@@ -86,6 +83,13 @@ def fold(key: Key) -> tuple[Key, Key]:
     target, (_, *values) = key
     folded = (names.OTHER_CACHE, *values)
     return (target, folded), (OTHER_TARGETS[target.system], folded)
+
+
+def fold_target(key: Key) -> tuple[Key, Key]:
+    """The same count without its address."""
+    target, values = key
+    folded = (OTHER_TARGETS[target.system], values)
+    return folded, folded
 
 
 Counts = dict[tuple[str, str], tuple[int, int]]
@@ -99,6 +103,8 @@ class Tallies:
         """Start at zero."""
         self.silent = False
         """True once another provider has taken over: its instruments then report nothing."""
+        self.left: AbstractSet[str] = frozenset()
+        """Metrics that redis-py makes itself, by name."""
         self.automatic_names = FirstNames()
         self.reasons = FirstNames()
         """The application's own reasons for removal."""
@@ -113,13 +119,19 @@ class Tallies:
         self.removed: Tally[Key] = Tally(fold, self.overflow_of_series)
         self.removals: Tally[Key] = Tally(fold, self.overflow_of_series)
         self.stampedes: Tally[Key] = Tally(fold, self.overflow_of_series)
+        self.retries: Tally[Key] = Tally(fold_target, self.overflow_of_series)
+        self.redirections: Tally[Key] = Tally(fold_target, self.overflow_of_series)
+        self.local_requests: Tally[Key] = Tally(fold_target, self.overflow_of_series)
         self.messages: Tally[Key] = Tally(fold, self.overflow_of_series)
         """Pub/Sub messages; the name of a channel that has none is empty."""
         self.open_misses = OpenMisses()
         self.ratio = HitRatio(self.requests)
         self.windows = Windows()
         self.latencies = Latencies(self.overflow_of_series)
-        self.outages = Outages()
+        self.outages = Outages(self.overflow_of_series)
+        self.pools = Pools()
+        self.pool_names = FirstNames()
+        self.pool_timeouts: Tally[str] = Tally()
         self.series: dict[str, dict[object, Attributes]] = {}
         """Attribute sets of each histogram, by what they are made of, so that each is made once."""
 
@@ -144,6 +156,13 @@ class Tallies:
             return reason
         self.overflows.add(names.REASONS_BOUND)
         return names.OTHER_REASON
+
+    def pool_name_of(self, name: str) -> str:
+        """The name of a pool, as metrics may carry it."""
+        if self.pool_names.admit(name, names.MAX_POOLS):
+            return name
+        self.overflow_of_series()
+        return names.OTHER_POOL
 
     def group_of(self, group: str) -> str:
         """A consumer group, as metrics may carry it."""

@@ -47,6 +47,12 @@ class Recording:
             if span.instrumentation_scope and span.instrumentation_scope.name == SCOPE
         ]
 
+    def take(self) -> list[ReadableSpan]:
+        """The spans of all scopes since this was asked last."""
+        found = list(self._exporter.get_finished_spans())
+        self._exporter.clear()
+        return found
+
     def span(self) -> ReadableSpan:
         """The only span there is."""
         (span,) = self.spans()
@@ -55,17 +61,17 @@ class Recording:
     def operations(self) -> list[str]:
         return [span.name for span in self.spans()]
 
-    def metrics(self) -> dict[str, Any]:
+    def metrics_by_scope(self) -> dict[str, dict[str, Any]]:
+        """The metrics of each scope by name, ours and those of others."""
         data = self._reader.get_metrics_data()
-        if data is None:
-            return {}
         return {
-            metric.name: metric
-            for resource in data.resource_metrics
+            scope.scope.name: {metric.name: metric for metric in scope.metrics}
+            for resource in (data.resource_metrics if data is not None else ())
             for scope in resource.scope_metrics
-            if scope.scope.name == SCOPE
-            for metric in scope.metrics
         }
+
+    def metrics(self) -> dict[str, Any]:
+        return self.metrics_by_scope().get(SCOPE, {})
 
     def points(self, name: str) -> list[tuple[dict[str, Any], Any]]:
         """Attributes and value of each point; of a histogram, its count."""

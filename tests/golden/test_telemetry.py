@@ -25,9 +25,10 @@ def story(client: Any) -> None:
 
 
 def seen(attributes: dict[str, Any]) -> str:
-    """The attributes beside the target, which is the same everywhere."""
+    """The attributes beside the target, which is the same everywhere, and who answered."""
     target = ("db.system.name", "db.namespace", "server.address", "server.port")
     assert set(target) <= attributes.keys() or "otel_redis_cache" in str(attributes)
+    target += ("network.peer.address", "network.peer.port")
     return " ".join(f"{k}={v}" for k, v in sorted(attributes.items()) if k not in target)
 
 
@@ -68,12 +69,16 @@ def test_the_metrics_of_a_story(valkey_server: RedisServer, recording: Recording
         )
         for attributes, value in recording.points(name):
             rest = " ".join(
-                f"{k}={v}" for k, v in sorted(attributes.items()) if not k.startswith("server.")
+                f"{k}={v}".replace(str(valkey_server.port), "PORT")
+                for k, v in sorted(attributes.items())
+                if not k.startswith("server.")
             )
             found.append(f"    {rest} = {value}")
 
     assert found == snapshot(
         [
+            "db.client.connection.create_time | Histogram | s | Time it took to open a connection, with its handshake.",
+            "    db.client.connection.pool.name=127.0.0.1:PORT/0 = 1",
             "db.client.operation.duration | Histogram | s | Duration of database client operations.",
             "    db.namespace=0 db.operation.name=GET db.system.name=redis = 1",
             "    db.namespace=0 db.operation.name=SET db.system.name=redis = 1",
@@ -105,6 +110,8 @@ def test_the_metrics_of_a_story(valkey_server: RedisServer, recording: Recording
             "cache.hit_ratio | Gauge | 1 | Hits / (hits + misses) of this process over the last minute; not to be averaged.",
             "    cache.name=user db.system.name=redis = 0.25",
             "    cache.name=cart db.system.name=redis = 0.0",
+            "redis.client.up | Gauge | {server} | 1, or 0 while calls to a server fail on the network; no point 10 minutes after the last call.",
+            "    db.namespace=0 db.system.name=redis = 1",
         ]
     )
 
@@ -134,6 +141,24 @@ def test_buckets_of_histograms(valkey_server: RedisServer, recording: Recording)
 
     assert buckets == snapshot(
         {
+            "db.client.connection.create_time": [
+                0.0001,
+                0.00025,
+                0.0005,
+                0.001,
+                0.0025,
+                0.005,
+                0.01,
+                0.025,
+                0.05,
+                0.1,
+                0.25,
+                0.5,
+                1.0,
+                2.5,
+                5.0,
+                10.0,
+            ],
             "db.client.operation.duration": [
                 0.0001,
                 0.00025,

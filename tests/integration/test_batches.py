@@ -1,25 +1,34 @@
-"""Pipelines, transactions, WATCH, scripts and locks on real servers."""
+"""Pipelines, transactions, WATCH, scripts and locks of every kind of client on real servers."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 import redis
 import redis.asyncio
 from opentelemetry.trace import StatusCode
-from redis.exceptions import NoScriptError
 
+from tests.integration.kinds import (
+    BATCHING,
+    Kind,
+    Place,
+    batches,
+    ids,
+    only,
+    outside_clusters,
+    with_transactions,
+)
 from tests.real.servers import RedisServer
 from tests.recording import Recording, attributes_of
 from tests.safety.application import NO_RETRY
 
 
-@pytest.fixture(params=[2, 3], ids=["RESP2", "RESP3"])
-def client(request: pytest.FixtureRequest, server: RedisServer) -> Iterator[Any]:
-    with redis.Redis(host=server.host, port=server.port, protocol=request.param) as client:
-        yield client
+@pytest.fixture(params=BATCHING, ids=ids(BATCHING))
+def kind(request: pytest.FixtureRequest) -> Kind:
+    kind: Kind = request.param
+    return kind
 
 
 @pytest.fixture
@@ -28,25 +37,26 @@ async def async_client(server: RedisServer) -> AsyncIterator[Any]:
         yield client
 
 
-@pytest.mark.parametrize("transaction", [False, True])
+@batches()
 def test_a_batch_is_one_span_one_duration_and_every_lookup(
     client: Any, recording: Recording, transaction: bool
 ) -> None:
-    client.set("user:1", "x")
+    client.set("user:{1}", "x")
     recording.instrument()
     pipe = client.pipeline(transaction=transaction)
-    replies = pipe.get("user:1").get("user:2").hgetall("cart:1").set("user:3", "y", ex=9).execute()
-    kind = "MULTI" if transaction else "PIPELINE"
+    pipe.get("user:{1}").get("user:{1}:2").hget("cart:{1}", "name").set("user:{1}:3", "y", ex=9)
+    replies = pipe.execute()
+    operation = "MULTI" if transaction else "PIPELINE"
     attributes = attributes_of(recording.span())
 
-    assert replies == [b"x", None, {}, True]
-    assert recording.span().name == kind
+    assert replies[:2] == [b"x", None]
+    assert recording.span().name == operation
     assert attributes["db.operation.batch.size"] == 4
-    assert attributes["db.query.text"] == "GET ?; GET ?; HGETALL ?; SET ? ? EX ?"
+    assert attributes["db.query.text"] == "GET ?; GET ?; HGET ? ?; SET ? ? EX ?"
     assert (attributes["cache.hits"], attributes["cache.misses"]) == (1, 2)
     assert recording.lookups() == {("user", "hit"): 1, ("user", "miss"): 1, ("cart", "miss"): 1}
     assert recording.counts("cache.writes") == {("user", "set", "stored"): 1}
-    assert recording.counts("db.client.operation.duration") == {kind: 1}
+    assert recording.counts("db.client.operation.duration") == {operation: 1}
 
 
 def test_a_batch_of_one_command_is_that_command(client: Any, recording: Recording) -> None:
@@ -79,18 +89,20 @@ def test_an_empty_pipeline_sends_nothing_and_makes_nothing(
     assert recording.counts("db.client.operation.duration") == {}
 
 
-@pytest.mark.parametrize("transaction", [False, True])
+@batches()
 @pytest.mark.parametrize("raises", [False, True])
 def test_a_failed_command_in_a_batch_leaves_the_others_counted(
-    client: Any, recording: Recording, transaction: bool, raises: bool
+    kind: Kind, client: Any, recording: Recording, transaction: bool, raises: bool
 ) -> None:
-    client.set("user:1", "x")
-    client.lpush("list:1", "x")
+    client.set("user:{1}", "x")
+    client.lpush("list:{1}", "x")
     recording.instrument()
     pipe = client.pipeline(transaction=transaction)
-    pipe.get("user:1").get("list:1").get("user:2").delete("user:1").get("list:1")
+    pipe.get("user:{1}").get("list:{1}").get("user:{1}:2")
+    pipe.delete("user:{1}")
+    pipe.get("list:{1}")
     if raises:
-        with pytest.raises(redis.ResponseError, match="Command # 2 "):
+        with pytest.raises(kind.library.ResponseError, match="Command # 2 "):
             pipe.execute()
     else:
         pipe.execute(raise_on_error=False)
@@ -110,14 +122,15 @@ def test_a_failed_command_in_a_batch_leaves_the_others_counted(
     assert attributes["redis.batch.failed.operation"] == "GET"
 
 
+@only(with_transactions, because="it has no transactions", among=BATCHING)
 def test_a_command_refused_while_queued_fails_the_whole_transaction(
-    client: Any, recording: Recording
+    kind: Kind, client: Any, recording: Recording
 ) -> None:
     client.set("user:1", "x")
     recording.instrument()
-    pipe = client.pipeline()
+    pipe = client.pipeline(transaction=True)
     pipe.get("user:1").execute_command("GET", "user:1", "too", "many")
-    with pytest.raises(redis.ResponseError):
+    with pytest.raises(kind.library.ResponseError):
         pipe.execute()
     attributes = attributes_of(recording.span())
 
@@ -131,7 +144,7 @@ def test_an_expire_in_the_same_batch_gives_a_write_its_ttl(
     client: Any, recording: Recording
 ) -> None:
     recording.instrument()
-    client.pipeline().set("user:1", "x").expire("user:1", 60).set("user:2", "x").execute()
+    client.pipeline().set("user:{1}", "x").expire("user:{1}", 60).set("user:{1}:2", "x").execute()
 
     assert recording.counts("cache.writes") == {
         ("user", "set", "stored"): 1,
@@ -158,23 +171,24 @@ def test_a_response_callback_that_fails_makes_lookups_errors(
     client.set_response_callback("GET", broken)
     recording.instrument()
     with pytest.raises(ZeroDivisionError):
-        client.pipeline().get("user:1").get("user:2").execute()
+        client.pipeline(transaction=False).get("user:1").get("user:2").execute()
 
     assert recording.lookups() == {("user", "error"): 2}
 
 
+@only(with_transactions, because="it has no transactions", among=BATCHING)
 def test_an_optimistic_lock_that_lost_is_no_error_and_no_lookup(
-    client: Any, recording: Recording
+    kind: Kind, client: Any, recording: Recording
 ) -> None:
     recording.instrument()
-    with client.pipeline() as pipe:
-        pipe.watch("user:1")
-        assert pipe.get("user:1") is None
-        client.set("user:1", "changed")
+    with client.pipeline(transaction=True) as pipe:
+        pipe.watch("user:{1}")
+        assert pipe.get("user:{1}") is None
+        client.set("user:{1}", "changed")
         pipe.multi()
-        pipe.get("user:1")
-        pipe.get("user:2")
-        with pytest.raises(redis.WatchError):
+        pipe.get("user:{1}")
+        pipe.get("user:{1}:2")
+        with pytest.raises(kind.library.WatchError):
             pipe.execute()
 
     assert recording.operations() == ["WATCH", "GET", "SET", "MULTI GET"]
@@ -183,8 +197,13 @@ def test_an_optimistic_lock_that_lost_is_no_error_and_no_lookup(
     assert recording.lookups() == {("user", "miss"): 1}
 
 
+@only(
+    lambda kind: kind.has_transactions and not (kind.is_cluster and kind.is_async),
+    because="it has no transactions, or only takes what is awaited",
+    among=BATCHING,
+)
 def test_a_transaction_that_is_tried_again_is_seen_each_time(
-    client: Any, recording: Recording
+    place: Place, client: Any, recording: Recording
 ) -> None:
     recording.instrument()
     tries: list[int] = []
@@ -192,13 +211,13 @@ def test_a_transaction_that_is_tried_again_is_seen_each_time(
     def change(pipe: Any) -> None:
         tries.append(1)
         if len(tries) == 1:
-            client.set("user:1", "other")
+            place.call("SET", "user:1", "other")
         pipe.multi()
         pipe.set("user:1", "mine")
         pipe.get("user:1")
 
-    assert client.transaction(change, "user:1") == [True, b"mine"]
-    assert recording.operations() == ["WATCH", "SET", "MULTI", "WATCH", "MULTI"]
+    assert client.transaction(change, "user:1")[1] == b"mine"
+    assert recording.operations() == ["WATCH", "MULTI", "WATCH", "MULTI"]
     assert recording.lookups() == {("user", "hit"): 1}
 
 
@@ -220,6 +239,7 @@ def test_a_script_that_the_server_lost_is_one_call_without_an_error(
     assert recording.counts("db.client.operation.duration") == {"EVALSHA": 2}
 
 
+@only(outside_clusters, because="a cluster's pipeline loads no scripts", among=BATCHING)
 def test_a_script_in_a_pipeline_is_part_of_the_batch(client: Any, recording: Recording) -> None:
     client.script_flush()
     recording.instrument()
@@ -241,18 +261,20 @@ def test_a_script_takes_arguments_that_can_be_read_once(client: Any, recording: 
     assert script(args=iter(["a", "b"])) == b"b"
 
 
-def test_a_script_that_fails_is_an_error(client: Any, recording: Recording) -> None:
+def test_a_script_that_fails_is_an_error(kind: Kind, client: Any, recording: Recording) -> None:
     recording.instrument()
     script = client.register_script("return redis.error_reply('WRONGTYPE no')")
-    with pytest.raises(redis.ResponseError):
-        script()
+    with pytest.raises(kind.library.ResponseError):
+        script(keys=["user:1"])
 
     assert attributes_of(recording.span())["error.type"] == "WRONGTYPE"
 
 
-def test_an_unknown_script_without_a_repair_is_an_error(client: Any, recording: Recording) -> None:
+def test_an_unknown_script_without_a_repair_is_an_error(
+    kind: Kind, client: Any, recording: Recording
+) -> None:
     recording.instrument()
-    with pytest.raises(NoScriptError):
+    with pytest.raises(kind.library.exceptions.NoScriptError):
         client.evalsha("0" * 40, 0)
 
     assert attributes_of(recording.span())["error.type"] == "NOSCRIPT"

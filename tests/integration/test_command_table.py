@@ -732,7 +732,7 @@ def test_a_reply_that_the_client_cannot_decode_is_an_error(
         ("GET data:string",),
         ("get", "data:string"),
         (b"GET", b"data:string"),
-        (b"get", bytearray(b"data:string")),
+        (b"get", memoryview(bytearray(b"data:string"))),
         ("Get", memoryview(b"data:string")),
         ("MGET data:string",),
         ("object encoding", "data:none"),
@@ -801,16 +801,16 @@ def test_flushing_that_failed_is_a_failed_request(
         assert run(bench, way, send, counting) == (True, expected)
 
 
-def test_flushing_a_slot_is_one_request_with_unknown_effect(valkey_cluster: redis.Redis) -> None:
-    valkey_cluster.set("data:string", "v")
-    slot = valkey_cluster.execute_command("CLUSTER KEYSLOT", "data:string")
+def test_flushing_a_slot_is_one_request_with_unknown_effect(one_node_cluster: redis.Redis) -> None:
+    one_node_cluster.set("data:string", "v")
+    slot = one_node_cluster.execute_command("CLUSTER KEYSLOT", "data:string")
     with Counting() as counting:
-        valkey_cluster.execute_command("CLUSTER FLUSHSLOT", slot)
+        one_node_cluster.execute_command("CLUSTER FLUSHSLOT", slot)
         assert counting.counts() == perhaps("flush", "_mixed")
         with pytest.raises(redis.ResponseError):
-            valkey_cluster.execute_command("CLUSTER FLUSHSLOT", "here")
+            one_node_cluster.execute_command("CLUSTER FLUSHSLOT", "here")
         assert counting.counts() == unremoved("flush", "_mixed")
-    assert valkey_cluster.exists("data:string") == 0
+    assert one_node_cluster.exists("data:string") == 0
 
 
 def test_watching_keys_counts_nothing(bench: Bench, counting: Counting) -> None:
@@ -829,10 +829,10 @@ def test_the_keys_of_watch_are_the_servers(bench: Bench) -> None:
     assert bench.plain("COMMAND", "GETKEYS", "WATCH", *command.operands) == list(command.keys)
 
 
-def test_clusterscan_is_a_command_without_keys_or_counts(valkey_cluster: redis.Redis) -> None:
-    valkey_cluster.set("data:string", "v")
+def test_clusterscan_is_a_command_without_keys_or_counts(one_node_cluster: redis.Redis) -> None:
+    one_node_cluster.set("data:string", "v")
     with Counting(count_probes=True) as counting:
-        assert valkey_cluster.execute_command("CLUSTERSCAN", "0")
+        assert one_node_cluster.execute_command("CLUSTERSCAN", "0")
         with pytest.raises(redis.ResponseError):
-            valkey_cluster.execute_command("CLUSTERSCAN", "here")
+            one_node_cluster.execute_command("CLUSTERSCAN", "here")
         assert counting.counts() == Counter()

@@ -23,12 +23,7 @@ from tests.real.servers import RedisServer
 from tests.recording import Recording
 from tests.safety.application import NO_RETRY
 
-
-@pytest.fixture(autouse=True)
-def _alone() -> None:
-    """Providers of other tests, which may still live, report nothing."""
-    for counts in tallies.in_use():
-        counts.silent = True
+pytestmark = pytest.mark.usefixtures("alone")
 
 
 @pytest.fixture
@@ -170,6 +165,7 @@ def test_reasons_are_bounded(recording: Recording) -> None:
             Contact.UNREACHED,
             "redis.exceptions.ConnectionError",
             started=now + port,
+            attempted=now + port,
             started_unix=time.time_ns(),
             ended=now + port,
         )
@@ -311,7 +307,7 @@ def test_every_answer_tells_that_a_server_is_in_use(impatient: Any, recording: R
     assert counts is not None
     impatient.get("user:1")
     (known,) = counts.outages.servers.values()
-    known.answered -= 601 * 10**9  # as if that had been long ago
+    known.used -= 601 * 10**9  # as if that had been long ago
     with (
         redis.Redis(host="127.0.0.1", port=1, retry=NO_RETRY) as nobody,
         pytest.raises(redis.ConnectionError),

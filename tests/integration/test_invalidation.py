@@ -14,7 +14,7 @@ from opentelemetry.trace import get_current_span
 
 from otel_redis_cache import RedisCacheInstrumentor, invalidate, invalidation
 from tests.integration.removing import Way, fill
-from tests.real.clusters import Sentinel
+from tests.real.sentinels import Sentinels
 from tests.real.servers import RedisServer
 from tests.recording import Recording, attributes_of
 
@@ -321,15 +321,18 @@ def test_a_client_of_its_own_observer_tells_that_one(client: Any, recording: Rec
 
 
 def test_a_client_by_sentinel_reaches_the_master(
-    sentinel: Sentinel, client: Any, recording: Recording
+    sentinels: Sentinels, recording: Recording
 ) -> None:
-    fill(client, user=3)
     recording.instrument()
-    finder: Any = redis.Sentinel([(sentinel.host, sentinel.port)])
-    with finder.master_for("mymaster") as master:
+    finder: Any = redis.Sentinel(sentinels.addresses)
+    with finder.master_for(sentinels.service) as master, suppress_instrumentation():
+        fill(master, user=3)
+    with finder.master_for(sentinels.service) as master:
         assert invalidate(master, "user:*").removed == 3
-    finder.sentinels[0].close()
+    for sentinel in finder.sentinels:
+        sentinel.close()
 
-    address = f"{sentinel.host}:{sentinel.port}/mymaster"
+    known = ",".join(f"{host}:{port}" for host, port in sentinels.addresses)
+    address = f"{known}/{sentinels.service}"
     assert attributes_of(recording.span())["server.address"] == address
-    assert client.dbsize() == 0
+    assert sentinels.call("DBSIZE") == 0

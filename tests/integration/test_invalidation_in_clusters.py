@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 import redis
 import redis.asyncio.cluster
 import valkey.asyncio.cluster
-from opentelemetry.instrumentation.utils import suppress_instrumentation
 from redis.backoff import NoBackoff
 from redis.cluster import RedisCluster
 from redis.exceptions import NoPermissionError, RedisClusterException
@@ -19,8 +17,7 @@ from redis.retry import Retry
 from valkey.cluster import ValkeyCluster
 
 from otel_redis_cache import Invalidation, invalidate, invalidate_async
-from tests.real.clusters import Cluster, _asks
-from tests.real.processes import wait_until
+from tests.real.clusters import Cluster
 from tests.real.servers import RedisServer
 from tests.recording import Recording, attributes_of
 
@@ -34,9 +31,8 @@ CLIENTS = {
 
 @pytest.fixture
 def nodes(cluster: Cluster) -> Iterator[Any]:
-    """A client of the whole cluster that is empty."""
+    """A client of the whole cluster."""
     with RedisCluster(host=cluster.host, port=cluster.ports[0]) as client:
-        client.flushall(target_nodes="primaries")
         yield client
 
 
@@ -60,12 +56,8 @@ def way(request: pytest.FixtureRequest, cluster: Cluster) -> Any:
 
 
 def sizes(cluster: Cluster) -> int:
-    """Keys on all nodes, as each of them says."""
-    total = 0
-    for port in cluster.ports:
-        with redis.Redis(port=port) as node, suppress_instrumentation():
-            total += int(node.dbsize())
-    return total
+    """Keys on all primaries, as each of them says."""
+    return sum(int(str(node.call("DBSIZE"))) for node in cluster.primaries)
 
 
 def test_every_primary_is_gone_through(
@@ -117,52 +109,29 @@ def test_overlapping_invalidators_report_each_entry_once(
     assert recording.counts("cache.invalidations") == {("user", "delete"): 300}
 
 
-def owners(port: int) -> set[tuple[int, int, int]]:
-    """First slot, last slot and port of each primary, as one node sees it."""
-    with redis.Redis(port=port) as node:
-        node.set_response_callback("CLUSTER SLOTS", lambda rows, **_: rows)
-        rows: Any = node.execute_command("CLUSTER SLOTS")
-    return {(row[0], row[1], row[2][1]) for row in rows}
-
-
-def wait_for_owners(cluster: Cluster, number: int) -> None:
-    """Until all nodes see so many primaries with slots, the same ones, and are well."""
-
-    def agree() -> bool:
-        seen = [owners(port) for port in cluster.ports]
-        up = [_asks(port, "CLUSTER INFO") for port in cluster.ports]
-        ports = {port for _, _, port in seen[0]}
-        return (
-            all(view == seen[0] for view in seen)
-            and len(ports) == number
-            and all("'cluster_state': 'ok'" in info for info in up)
-        )
-
-    wait_until(agree, timeout=20, what="the nodes agree")
-
-
 @pytest.fixture
-def grown(server: RedisServer, tmp_path: Path) -> Iterator[tuple[Cluster, Callable[[], None]]]:
+def grown(server: RedisServer) -> Iterator[tuple[Cluster, Callable[[], None]]]:
     """A cluster whose third node has no slots yet, and what gives it some."""
-    with Cluster(server.binary, tmp_path, 3) as cluster:
-        first, _, third = cluster.ports
-        ((start, end, _),) = [row for row in owners(first) if row[2] == third]
-        for port in cluster.ports:
-            _asks(port, "CLUSTER DELSLOTSRANGE", start, end)
-        _asks(first, "CLUSTER ADDSLOTSRANGE", start, end)
-        _asks(first, "CLUSTER BUMPEPOCH")
-        wait_for_owners(cluster, 2)
+    with Cluster(server.kind, server.binary, 3) as cluster:
+        first, second, third = cluster.nodes
+        (slots,) = next(place.slots for place in first.places() if place.port == third.port)
+        start, _, end = slots.partition("-")
+        for node in cluster.nodes:
+            node.call("CLUSTER", "DELSLOTSRANGE", start, end)
+        first.call("CLUSTER", "ADDSLOTSRANGE", start, end)
+        first.call("CLUSTER", "BUMPEPOCH")
+        cluster.wait_until_healthy()
 
         def scale_out() -> None:
-            new = _asks(third, "CLUSTER MYID")
-            for port in (third, *cluster.ports[:2]):
-                with redis.Redis(port=port) as node:
-                    pipeline = node.pipeline(transaction=False)
-                    for slot in range(start, end + 1):
-                        pipeline.execute_command("CLUSTER SETSLOT", slot, "NODE", new)
+            name = third.name
+            for node in (third, first, second):
+                with redis.Redis(port=node.port) as client:
+                    pipeline = client.pipeline(transaction=False)
+                    for slot in range(int(start), int(end) + 1):
+                        pipeline.execute_command("CLUSTER SETSLOT", slot, "NODE", name)
                     pipeline.execute()
-            _asks(third, "CLUSTER BUMPEPOCH")
-            wait_for_owners(cluster, 3)
+            third.call("CLUSTER", "BUMPEPOCH")
+            cluster.wait_until_healthy()
 
         yield cluster, scale_out
 
@@ -225,9 +194,9 @@ def test_a_cluster_s_callback_of_the_application_does_not_change_what_is_said(
 
 
 def test_a_cluster_of_which_nobody_answers_is_a_failure_and_not_raised(
-    server: RedisServer, tmp_path: Path
+    server: RedisServer,
 ) -> None:
-    with Cluster(server.binary, tmp_path, 1) as cluster:
+    with Cluster(server.kind, server.binary, 1) as cluster:
         client = RedisCluster(host=cluster.host, port=cluster.ports[0], retry=Retry(NoBackoff(), 0))
     with client:
         done = invalidate(client, "user:*")

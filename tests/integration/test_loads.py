@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from typing import Any
@@ -14,14 +13,22 @@ import pytest
 import redis
 import redis.asyncio
 
+from tests.integration.kinds import CLASSES, Kind, Place, ids, only, outside_clusters
 from tests.real.servers import RedisServer
 from tests.recording import Recording, attributes_of
 
 
-@pytest.fixture
-def client(server: RedisServer) -> Iterator[Any]:
-    with redis.Redis(host=server.host, port=server.port) as client:
-        yield client
+@pytest.fixture(params=CLASSES, ids=ids(CLASSES))
+def kind(request: pytest.FixtureRequest) -> Kind:
+    kind: Kind = request.param
+    return kind
+
+
+one_caller = only(
+    lambda kind: not kind.is_async,
+    because="each call of an asyncio client is a task here, so another caller",
+    among=CLASSES,
+)
 
 
 def loads(recording: Recording) -> dict[str, tuple[int, float]]:
@@ -41,6 +48,7 @@ def read_through(client: Any, key: str, seconds: float = 0.0) -> Any:
     return value
 
 
+@one_caller
 def test_a_read_through_is_one_load_as_long_as_the_application_took(
     client: Any, recording: Recording
 ) -> None:
@@ -63,8 +71,8 @@ WRITE_BACKS: dict[str, tuple[Any, Any]] = {
         lambda c: c.pipeline(transaction=False).set("user:1", "x").expire("user:1", 5).execute(),
     ),
     "a pipeline, MSET": (
-        lambda c: c.pipeline().get("user:1").execute(),
-        lambda c: c.mset({"user:1": "x", "user:2": "y"}),
+        lambda c: c.pipeline().get("user:{1}").execute(),
+        lambda c: c.mset({"user:{1}": "x", "user:{1}:2": "y"}),
     ),
     "GETEX, SETNX": (lambda c: c.getex("user:1", ex=5), lambda c: c.set("user:1", "x", nx=True)),
     "MGET, SET": (lambda c: c.mget("user:1", "user:1"), lambda c: c.set(b"user:1", "x")),
@@ -101,12 +109,6 @@ NO_LOADS: dict[str, Any] = {
     "a database that was flushed": lambda c: (c.get("user:1"), c.flushdb(), c.set("user:1", "x")),
     "one batch": lambda c: c.pipeline().get("user:1").set("user:1", "x").execute(),
     "GETSET": lambda c: c.set("user:1", "x", get=True),
-    "a copy into another database": lambda c: (
-        c.set("user:2", "x"),
-        c.get("user:1"),
-        c.copy("user:2", "user:1", destination_db=1),
-        c.delete("user:2"),
-    ),
     "a write that was refused": lambda c: (c.get("user:1"), c.set("user:1", "x", xx=True)),
 }
 
@@ -119,18 +121,30 @@ def test_what_is_no_load(client: Any, recording: Recording, story: Any) -> None:
     assert loads(recording) == {}
 
 
+@only(outside_clusters, because="a cluster has one database", among=CLASSES)
+def test_a_copy_into_another_database_is_no_load(client: Any, recording: Recording) -> None:
+    recording.instrument()
+    client.set("user:2", "x")
+    client.get("user:1")
+    client.copy("user:2", "user:1", destination_db=1)
+    client.delete("user:2")
+
+    assert loads(recording) == {}
+
+
 def test_what_another_process_has_written_is_not_this_ones_load(
-    client: Any, server: RedisServer, recording: Recording
+    client: Any, place: Place, recording: Recording
 ) -> None:
     recording.instrument()
     client.get("user:1")
-    server.call("SET", "user:1", "x")
+    place.call("SET", "user:1", "x")
     client.get("user:1")
     client.set("user:1", "y")
 
     assert loads(recording) == {}
 
 
+@only(lambda kind: kind.name == "redis", because="the window is ours, and takes its seconds")
 def test_a_miss_is_forgotten_after_the_window(client: Any, recording: Recording) -> None:
     recording.instrument(load_window=1)
     client.get("user:1")
@@ -188,6 +202,7 @@ async def test_tasks_that_miss_what_is_being_loaded_are_one_stampede_for_each_ke
     assert loads(recording)["user"][0] == 3
 
 
+@one_caller
 def test_one_caller_that_looks_again_behind_a_lock_is_no_stampede(
     client: Any, recording: Recording
 ) -> None:
@@ -204,6 +219,7 @@ def test_one_caller_that_looks_again_behind_a_lock_is_no_stampede(
     assert all("cache.stampede" not in attributes_of(span) for span in recording.spans())
 
 
+@one_caller
 def test_requests_that_share_one_worker_thread_are_told_apart_by_their_traces(
     client: Any, recording: Recording
 ) -> None:
@@ -219,17 +235,18 @@ def test_requests_that_share_one_worker_thread_are_told_apart_by_their_traces(
 
 
 def test_a_refused_write_that_finds_a_value_ends_the_miss(
-    client: Any, server: RedisServer, recording: Recording
+    client: Any, place: Place, recording: Recording
 ) -> None:
     recording.instrument()
     client.get("user:1")
-    server.call("SET", "user:1", "theirs")
+    place.call("SET", "user:1", "theirs")
     assert client.set("user:1", "mine", nx=True, get=True) == b"theirs"
     client.set("user:1", "later")
 
     assert loads(recording) == {}
 
 
+@only(lambda kind: kind.name == "redis", because="it is our time that is measured")
 def test_thousands_of_missing_fields_are_followed_in_linear_time(
     client: Any, recording: Recording
 ) -> None:

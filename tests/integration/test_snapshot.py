@@ -33,12 +33,7 @@ from tests.recording import Recording
 from tests.safety.application import NO_RETRY
 from tests.safety.test_fork import in_child
 
-
-@pytest.fixture(autouse=True)
-def _alone() -> None:
-    """Providers of other tests, which may still live, report nothing."""
-    for counts in tallies.in_use():
-        counts.silent = True
+pytestmark = pytest.mark.usefixtures("alone")
 
 
 @pytest.fixture

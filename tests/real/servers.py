@@ -42,10 +42,15 @@ def servers_available() -> dict[Kind, Path]:
     return {kind: binary for kind in kinds if (binary := binary_of(kind))}
 
 
+CONTAINERS = ("CLIENT", "CLUSTER", "CONFIG", "SENTINEL")
+"""Commands of two words, among those that are called from here."""
+
+
 class RedisServer:
-    """One server on a free loopback port, from `with` to the end of it."""
+    """One server on a free loopback port and a unix socket, from `with` to the end of it."""
 
     host = "127.0.0.1"
+    ports_needed = 1
 
     def __init__(self, kind: Kind, binary: Path):
         self.kind: Kind = kind
@@ -63,31 +68,45 @@ class RedisServer:
         return f"redis://{self.host}:{self.port}/0"
 
     @property
+    def socket(self) -> str:
+        """The path of its unix socket."""
+        return f"{self._directory.name}/socket"
+
+    @property
     def pid(self) -> int:
         return self._process.pid
 
+    @property
+    def running(self) -> bool:
+        return self._process.running
+
     def __enter__(self) -> Self:
         self._directory = tempfile.TemporaryDirectory(prefix=f"{self.kind}-")
-        start_on_free_ports(1, self._start)
+        start_on_free_ports(self.ports_needed, self._start)
         return self
 
     def __exit__(self, *exception: object) -> None:
         self._process.end(5)
         self._directory.cleanup()
 
-    def _start(self, port: int) -> None:
-        self.port = port
+    def _start(self, *ports: int, options: tuple[str, ...] = ()) -> None:
+        self._ports, self.port = ports, ports[0]
         directory = Path(self._directory.name)
-        command = [self.binary, "--port", str(port), "--bind", self.host, "--dir", directory]
-        command += ["--save", "", "--appendonly", "no"]
-        if int(self.version.split(".")[0]) >= 7:
-            command += ["--enable-debug-command", "local"]
-        self._process = Process(command, log=directory / "server.log")
+        self._process = Process([*self.command(directory), *options], log=directory / "server.log")
         try:
             wait_until(self._answers, timeout=10, what=f"{self.kind} answers PING")
         except (RuntimeError, TimeoutError):
             self._process.end(1)
             raise
+
+    def command(self, directory: Path) -> list[str | Path]:
+        """What is started there."""
+        command = [self.binary, "--port", str(self.port), "--bind", self.host, "--dir", directory]
+        command += ["--save", "", "--appendonly", "no", "--unixsocket", self.socket]
+        command += ["--repl-diskless-sync-delay", "0"]
+        if int(self.version.split(".")[0]) >= 7:
+            command += ["--enable-debug-command", "local"]
+        return command
 
     def _answers(self) -> bool:
         if not self._process.running:
@@ -96,6 +115,8 @@ class RedisServer:
             return self.call("PING") == "PONG"
         except OSError:
             return False
+        except RuntimeError as refusal:
+            return "LOADING" in str(refusal)
 
     def call(self, *words: str | int) -> Reply:
         """One command on a connection of its own, in plain RESP2: no client library, so nothing is recorded."""
@@ -106,7 +127,7 @@ class RedisServer:
             with connection.makefile("rb") as stream:
                 reply = _read(stream.readline, stream.read)
         self._own[
-            "|".join(str(word).lower() for word in words[: 2 if words[0] == "CONFIG" else 1])
+            "|".join(str(word).lower() for word in words[: 2 if words[0] in CONTAINERS else 1])
         ] += 1
         return reply
 
@@ -114,11 +135,11 @@ class RedisServer:
         """SIGKILL: connections are reset, the port is free, data is gone."""
         self._process.kill()
 
-    def restart(self) -> None:
-        """Start again on the same port, empty; a running server is ended first."""
+    def restart(self, *options: str) -> None:
+        """Start again on the same port, empty but for what was saved; a running server is ended first."""
         self._process.end(5)
         self._own.clear()
-        self._start(self.port)
+        self._start(*self._ports, options=options)
 
     def revive(self) -> None:
         """Undo what a test before did to it: paused goes on, killed starts again."""

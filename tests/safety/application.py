@@ -42,7 +42,19 @@ def run(host: str, port: int) -> Memory:
         _remember(memory, "down", lambda: nobody.get("user:1"))
         _remember(memory, "invalidate down", lambda: done(invalidate(nobody, "user:*")))
         _remember(memory, "pipeline down", lambda: nobody.pipeline().get("user:1").execute())
+    _remember(memory, "cut off", lambda: _cut_off(host, port))
     return memory
+
+
+def _cut_off(host: str, port: int) -> Any:
+    """A call whose connection is lost, and that is tried again; a pool would look before it."""
+    again: Any = {"retry": Retry(NoBackoff(), 1), "retry_on_error": [redis.ConnectionError]}
+    again["single_connection_client"] = True
+    with redis.Redis(host=host, port=port) as other, redis.Redis(host, port, **again) as client:
+        client.client_setname("cut-off")
+        (one,) = [known for known in other.client_list() if known["name"] == "cut-off"]
+        other.client_kill_filter(_id=one["id"])
+        return client.get("user:1")
 
 
 def _remember(memory: Memory, name: str, call: Callable[[], Any]) -> None:

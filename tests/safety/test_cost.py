@@ -134,11 +134,13 @@ def test_a_get_enters_few_functions_of_ours(client: Any, recording: Recording) -
     assert beside_a_miss <= HIT_BUDGET_BESIDE_A_MISS
 
 
+# 5 below the call: the connection and its peer, and where it could be tried again, twice;
 # 7 so that an interrupt, at any line, leaves no call open; 3 for the item's size; 2 ask for a label
-# and a sweep; 1 to note that a server answers; 1 for the terms.
-HIT_BUDGET = 83
-MISS_BUDGET = 115  # remembered, with its key and by whom, until it is written back
-HIT_BUDGET_BESIDE_A_MISS = 102  # of another key, which is so nearly always
+# and a sweep; 1 to note that a server answers; 1 for the terms; 1 to see whether another
+# instrumentation has come; 1 around the pool's checkout.
+HIT_BUDGET = 89
+MISS_BUDGET = 122  # remembered, with its key and by whom, until it is written back
+HIT_BUDGET_BESIDE_A_MISS = 108  # of another key, which is so nearly always
 
 
 def test_without_an_observer_a_call_enters_few_functions_of_ours(
@@ -151,7 +153,7 @@ def test_without_an_observer_a_call_enters_few_functions_of_ours(
     seen = calls_during(lambda: client.get("user:1"))
     instrumentor.uninstrument_client(other)
 
-    assert entered(seen, "otel_redis_cache.") <= 4
+    assert entered(seen, "otel_redis_cache.") <= 8
 
 
 def test_a_pipeline_of_a_hundred_thousand_commands_has_a_bounded_text(

@@ -18,16 +18,26 @@ UNIX = 1_700_000_000
 
 
 def follow(
-    outages: Outages, contact: Contact, started: float, took: float = 0.1, target: Target = MAIN
+    outages: Outages,
+    contact: Contact,
+    started: float,
+    took: float = 0.1,
+    target: Target = MAIN,
+    last_attempt: float | None = None,
+    *,
+    waited: bool = False,
 ) -> Outage | None:
     """A call that was started so many seconds after the beginning."""
+    attempted = started if last_attempt is None else last_attempt
     return outages.follow(
         target,
         contact,
         "redis.exceptions.ConnectionError",
         started=int(started * SECOND),
+        attempted=int(attempted * SECOND),
         started_unix=int((UNIX + started) * SECOND),
         ended=int((started + took) * SECOND),
+        waited=waited,
     )
 
 
@@ -35,6 +45,14 @@ def state(outages: Outages, target: Target = MAIN) -> tuple[bool, int]:
     server = outages.servers[target]
     assert server.is_well == (server.outage is None and server.timeouts == 0)
     return server.outage is not None, server.timeouts
+
+
+def test_an_answer_ends_an_outage_by_when_it_was_last_asked_for() -> None:
+    outages = Outages()
+    follow(outages, Contact.UNREACHED, started=2)
+
+    assert follow(outages, Contact.ANSWERED, started=1, took=4, last_attempt=1.5) is None
+    assert follow(outages, Contact.ANSWERED, started=1, took=4, last_attempt=4) is not None
 
 
 def test_a_failure_of_the_network_begins_an_outage_that_an_answer_ends() -> None:
@@ -46,7 +64,7 @@ def test_a_failure_of_the_network_begins_an_outage_that_an_answer_ends() -> None
     over = follow(outages, ANSWERED, 40, took=0.5)
 
     assert over is not None
-    assert over.seconds(0) == 30.5
+    assert over.seconds() == 30.5
     assert over.began_at == "2023-11-14T22:13:30+00:00"
     assert over.ended_at == "2023-11-14T22:14:00.500000+00:00"
     assert over.error_type == "redis.exceptions.ConnectionError"
@@ -62,10 +80,24 @@ def test_a_failure_of_a_call_that_a_later_one_has_outrun_is_no_outage() -> None:
         follow(outages, TIMED_OUT, 6, took=7)
 
     assert state(outages) == (False, 0)
-    assert outages.servers[MAIN].used == 10 * SECOND
+    assert outages.servers[MAIN].used == 13 * SECOND
 
 
-def test_a_timeout_is_an_outage_at_the_third_in_a_row_from_that_call_on() -> None:
+def test_a_call_that_waited_for_data_tells_of_the_network_where_the_wait_ended_and_began() -> None:
+    outages = Outages()
+    follow(outages, UNREACHED, 10, took=3_600, waited=True)
+    (going_on,) = outages.all()
+    assert going_on.began == 3_610 * SECOND
+    assert going_on.began_at == "2023-11-14T23:13:30+00:00"
+    assert follow(outages, ANSWERED, 3_000, took=700) is None
+    over = follow(outages, ANSWERED, 3_640, took=7_200, waited=True)
+
+    assert over is not None
+    assert over.seconds() == 30
+    assert outages.servers[MAIN].is_in_use(int((3_640 + 7_200 + 599) * SECOND))
+
+
+def test_a_timeout_is_an_outage_at_the_third_in_a_row_from_the_first_on() -> None:
     outages = Outages()
     follow(outages, TIMED_OUT, 10, took=1)
     follow(outages, TIMED_OUT, 12, took=1)
@@ -75,7 +107,8 @@ def test_a_timeout_is_an_outage_at_the_third_in_a_row_from_that_call_on() -> Non
     over = follow(outages, ANSWERED, 20, took=0)
 
     assert over is not None
-    assert over.seconds(0) == 6
+    assert over.seconds() == 10
+    assert over.began_at == "2023-11-14T22:13:30+00:00"
     assert state(outages) == (False, 0)
 
 
@@ -88,14 +121,17 @@ def test_an_answer_between_timeouts_starts_the_row_anew() -> None:
     assert state(outages) == (False, 1)
 
 
-def test_the_answer_to_a_call_started_before_the_outage_does_not_end_it() -> None:
+def test_the_answer_to_a_call_that_was_in_flight_when_another_failed_ends_no_outage() -> None:
     outages = Outages()
-    follow(outages, UNREACHED, 10)
+    follow(outages, UNREACHED, 10, took=0.1)
 
     assert follow(outages, ANSWERED, 9, took=5) is None
     assert follow(outages, ANSWERED, 10) is None
+    assert follow(outages, ANSWERED, 10.05, took=0.1) is None  # sent by the server before it died
     assert state(outages) == (True, 0)
-    assert follow(outages, ANSWERED, 10.001) is not None
+    over = follow(outages, ANSWERED, 10.11)
+    assert over is not None
+    assert over.began == 10 * SECOND
 
 
 def test_a_call_that_tells_nothing_changes_nothing() -> None:
@@ -107,7 +143,7 @@ def test_a_call_that_tells_nothing_changes_nothing() -> None:
     follow(outages, UNKNOWN, 7)
 
     assert state(outages) == (True, 0)
-    assert outages.servers[MAIN].used == 7 * SECOND
+    assert outages.servers[MAIN].used == 7.1 * SECOND
 
 
 def test_each_server_has_outages_of_its_own() -> None:
@@ -136,19 +172,22 @@ def test_outages_are_what_the_definition_says_of_any_calls(
     outages = Outages()
     expected: list[tuple[int, int]] = []
     began: int | None = None
-    row, started, answered = 0, 100, 0
+    row: list[int] = []
+    started, answered, noticed = 100, 0, 0
     for contact, later in calls:
         started += later
         follow(outages, contact, started, took=0)
         if contact is ANSWERED:
-            row, answered = 0, max(answered, started)
-            if began is not None and started > began:
+            row, answered = [], max(answered, started)
+            if began is not None and started > noticed:
                 expected.append((began, started))
                 began = None
         elif contact is not UNKNOWN and started > answered:
-            row += contact is TIMED_OUT
-            if began is None and (contact is UNREACHED or row >= 3):
-                began = started
+            row += [started] if contact is TIMED_OUT else []
+            if began is None and contact is UNREACHED:
+                began = noticed = started
+            elif began is None and len(row) >= 3:
+                began, noticed = min(row), started
     ended = [outage for outage in outages.all() if outage.ended is not None]
     going_on = [outage.began // SECOND for outage in outages.all() if outage.ended is None]
 
@@ -157,13 +196,16 @@ def test_outages_are_what_the_definition_says_of_any_calls(
 
 
 def test_targets_and_history_are_bounded() -> None:
-    outages = Outages()
+    overflows: list[None] = []
+    outages = Outages(lambda: overflows.append(None))
     for i in range(5_000):
         target = Target("redis", f"host{i}")
         follow(outages, UNREACHED, i, target=target)
         follow(outages, ANSWERED, i + 0.5, target=target)
 
     assert len(outages.servers) == 1_500
+    assert {server.shown_as.address for server in outages.servers.values()} == {"_other"}
+    assert len(overflows) == 3_600
     assert len(outages.all()) == HISTORY
     assert outages.all()[-1].target.address == "host4999"
 
@@ -182,11 +224,24 @@ def test_of_two_trackers_the_latest_call_tells_how_a_server_is() -> None:
     follow(first, UNREACHED, 10)
     follow(first, ANSWERED, 1, target=OTHER)
     follow(second, ANSWERED, 20)
-    servers = {server.target: server for server in servers_of([first, second])}
+    servers = {server.target: server for server in servers_of([first, second], 0)}
 
     assert len(servers) == 2
     assert servers[MAIN].outage is None
-    assert servers_of([first])[0].outage is not None
+    assert servers_of([first], 0)[0].outage is not None
+
+
+def test_a_server_is_in_use_for_ten_minutes_after_a_call() -> None:
+    outages = Outages()
+    follow(outages, UNREACHED, 10)
+    follow(outages, ANSWERED, 300, target=OTHER)
+
+    def in_use(now: float) -> list[Target]:
+        return [server.target for server in outages.in_use(int(now * SECOND))]
+
+    assert in_use(610) == [MAIN, OTHER]
+    assert in_use(611) == [OTHER]
+    assert in_use(901) == []
 
 
 def test_the_last_outages_of_all_trackers_come_in_order() -> None:

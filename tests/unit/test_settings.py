@@ -6,8 +6,10 @@ from typing import Any
 
 import pytest
 
-from otel_redis_cache.conventions import GROUPS
+from otel_redis_cache.conventions import DEFAULT_GROUPS
 from otel_redis_cache.settings import FIELDS, FileOptions, SettingError, Settings, from_keywords
+
+DEFAULT = {"operations", "cache", "ratio", "ttl", "loads", "connections", "resilience"}
 
 
 def test_defaults_are_those_of_the_contract() -> None:
@@ -15,7 +17,7 @@ def test_defaults_are_those_of_the_contract() -> None:
 
     assert settings == Settings()
     assert settings.names_automatically
-    assert settings.metrics == {"operations", "cache", "ratio", "ttl", "loads"}
+    assert settings.metrics == DEFAULT
     assert (settings.query_text, settings.key_attribute) == ("sanitized", "none")
     assert settings.on_conflict == "yield"
 
@@ -32,8 +34,9 @@ FROM_ENVIRONMENT: list[tuple[str, str, object]] = [
     ("metrics", "none", frozenset()),
     ("channels", "news=news:*", (("news", "news:*"),)),
     ("streams", "orders=orders:*", (("orders", "orders:*"),)),
-    ("metrics", "all", set(GROUPS)),
-    ("metrics", "default, size", {"operations", "cache", "ratio", "ttl", "loads", "size"}),
+    ("metrics", "all", {*DEFAULT_GROUPS, "size", "pool_times", "pubsub", "streams"}),
+    ("metrics", "default, size", {*DEFAULT_GROUPS, "size"}),
+    ("metrics", "pool_times", {"connections", "pool_times"}),
     ("metrics", "cache, ratio", {"cache", "ratio"}),
     ("query_text", "KEYS", "keys"),
     ("key_attribute", "template", "template"),

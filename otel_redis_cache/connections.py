@@ -1,0 +1,45 @@
+"""Where a connection leads: the node that answers, whatever address was configured."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Mapping
+from typing import Any, cast
+
+from otel_redis_cache.conventions import NETWORK_PEER_ADDRESS, NETWORK_PEER_PORT
+
+Peer = Mapping[str, str | int]
+"""``network.peer.address`` and ``network.peer.port``; a socket of the file system has no port."""
+
+_Kept = tuple["weakref.ref[Any]", Peer]
+
+_KEPT = "_otel_redis_cache_peer"
+"""The attribute of a connection that keeps its peer, and the socket that it is the peer of."""
+
+
+def peer_of(connection: Any) -> Peer:
+    """The other end of a connection, asked for once after each connect; empty once it is closed.
+
+    asyncio's connections have no socket, but a writer.
+    """
+    socket = getattr(connection, "_sock", None) or getattr(connection, "_writer", None)
+    if socket is None:
+        return {}
+    kept = cast("dict[str, _Kept]", vars(connection))
+    known = kept.get(_KEPT)
+    if known is not None and known[0]() is socket:
+        return known[1]
+    peer = _asked(socket)
+    kept[_KEPT] = (weakref.ref(socket), peer)
+    return peer
+
+
+def _asked(socket: Any) -> Peer:
+    if hasattr(socket, "get_extra_info"):
+        name: object = socket.get_extra_info("peername")
+    else:
+        name = socket.getpeername()
+    if isinstance(name, tuple):
+        host, port = cast("tuple[str, int]", name[:2])
+        return {NETWORK_PEER_ADDRESS: host, NETWORK_PEER_PORT: port}
+    return {NETWORK_PEER_ADDRESS: name} if isinstance(name, str) and name else {}
