@@ -47,15 +47,17 @@ def health() -> Health:
     """
     try:
         used = tallies.in_use()
-        servers = servers_of((counts.outages for counts in used), time.perf_counter_ns())
-        reasons = [*_of_outages(servers), *_of_timeouts(servers), *_of_telemetry(used)]
+        now = time.perf_counter_ns()
+        servers = servers_of((counts.outages for counts in used), now)
+        out = [server for server in servers if server.is_out(now)]
+        reasons = [*_of_outages(out), *_of_timeouts(servers), *_of_telemetry(used)]
     except Exception as fault:
         if raised_by_handler(fault):
             raise
         contain("health", fault)
         return Health(status="degraded", reasons=[_reason(names.FAULTS, "health() failed")])
     status: Status = "degraded" if reasons else "healthy"
-    if servers and all(server.outage is not None for server in servers):
+    if servers and len(out) == len(servers):
         status = "unhealthy"
     return Health(status=status, reasons=reasons[:MAX_REASONS])
 

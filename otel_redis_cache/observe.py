@@ -495,6 +495,7 @@ class Observer:
                 started_unix=call.started_unix,
                 ended=call.started + call.elapsed,
                 waited=call.blocks,
+                one_of_many=clients.is_of_cluster(call.instance),
             )
             if over is not None:
                 self.recorder.record_outage(over)

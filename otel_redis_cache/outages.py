@@ -6,6 +6,9 @@ answer already. It ends with the answer to an attempt that was made after that f
 flight may have had its answer before. Answers are all that tell: an error reply is one, but for those
 that a server gives to whatever it is asked.
 
+Of a cluster some nodes answer while another one does not: its outage ends with the first answer after
+the last failure, which is known when a second has passed without one more.
+
 A call that waits for data may have waited for hours when its connection breaks: it dates an outage
 to its end, and what it was answered dates the recovery to its start.
 """
@@ -25,6 +28,9 @@ from otel_redis_cache.forks import renew_after_fork
 
 TIMEOUTS = 3
 """Time-outs in a row that make an outage."""
+
+CALM = 10**9
+"""Nanoseconds without a failure that end an outage of a cluster, whose other nodes answer meanwhile."""
 
 HISTORY = 50
 """Outages that are remembered after their end."""
@@ -65,10 +71,13 @@ class Server:
 
     __slots__ = (
         "answered",
+        "failed",
         "first_timeout",
         "is_well",
         "noticed",
         "outage",
+        "over",
+        "recovered",
         "shown_as",
         "target",
         "timeouts",
@@ -90,12 +99,29 @@ class Server:
         self.outage: Outage | None = None
         self.noticed = 0
         """When the call ended whose failure began the outage."""
+        self.failed = 0
+        """When the latest call of the outage ended that failed."""
+        self.recovered = 0
+        """When there was an answer again after that; 0 where there was none yet."""
+        self.over = 0
+        """When the last outage had ended."""
         self.is_well = True
         """No outage, and no time-out since the last answer: there is nothing to follow."""
 
     def is_in_use(self, now: int) -> bool:
         """Whether there was a call within the last ten minutes."""
         return now - self.used <= IN_USE * 10**9
+
+    def well_since(self, one_of_many: bool) -> int:  # noqa: FBT001
+        """What failed that was started before says nothing new: there was an answer since.
+
+        Of several nodes, another one may have given that answer.
+        """
+        return self.over if one_of_many else self.answered
+
+    def is_out(self, now: int) -> bool:
+        """Whether an outage goes on: not one that only waits for a call to end it."""
+        return self.outage is not None and not (self.recovered and now - self.failed >= CALM)
 
 
 class Outages:
@@ -128,10 +154,12 @@ class Outages:
         started_unix: int,
         ended: int,
         waited: bool = False,
+        one_of_many: bool = False,
     ) -> Outage | None:
         """Take what became of one call, and when its first and its last attempt were made.
 
-        ``waited``: the call asked the server to wait for data. Returns the outage that it ended.
+        ``waited``: the call asked the server to wait for data. ``one_of_many``: the target is
+        several nodes, of which it went to one. Returns the outage that it ended.
         """
         with self._lock:
             server = self._server_of(target)
@@ -141,10 +169,13 @@ class Outages:
                 server.answered = max(server.answered, attempted)
                 server.timeouts = 0
                 if server.outage is not None and attempted > server.noticed:
-                    over = replace(server.outage, ended=attempted if waited else ended)
-                    self._history.append(over)
-                    server.outage = None
-            elif contact is not Contact.UNKNOWN and started > server.answered:
+                    server.recovered = server.recovered or (attempted if waited else ended)
+                    if not one_of_many or ended - server.failed >= CALM:
+                        over = replace(server.outage, ended=server.recovered)
+                        self._history.append(over)
+                        server.outage = None
+                        server.over = server.recovered
+            elif contact is not Contact.UNKNOWN and started > server.well_since(one_of_many):
                 began = (started, started_unix)
                 if contact is Contact.TIMED_OUT:
                     began = min(server.first_timeout, began) if server.timeouts else began
@@ -156,6 +187,7 @@ class Outages:
                 if server.outage is None and is_out:
                     server.outage = Outage(target, error_type, *began)
                     server.noticed = ended
+                server.failed, server.recovered = ended, 0
             server.is_well = server.outage is None and not server.timeouts
             return over
 

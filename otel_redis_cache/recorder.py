@@ -433,8 +433,9 @@ def _of_pools(
 def _up(outages: Outages) -> Iterable[tuple[int, Attributes]]:
     """Of servers that share a series each has to be up."""
     found: dict[Target, int] = {}
-    for server in outages.in_use(time.perf_counter_ns()):
-        found[server.shown_as] = min(found.get(server.shown_as, 1), int(server.outage is None))
+    now = time.perf_counter_ns()
+    for server in outages.in_use(now):
+        found[server.shown_as] = min(found.get(server.shown_as, 1), int(not server.is_out(now)))
     return [(up, dict(target.attributes)) for target, up in found.items()]
 
 

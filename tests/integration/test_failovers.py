@@ -8,6 +8,10 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from valkey.backoff import NoBackoff
+from valkey.cluster import ValkeyCluster
+from valkey.exceptions import ValkeyError
+from valkey.retry import Retry
 
 from tests.integration.kinds import Kind, Place, only
 from tests.integration.waiting import EventLoop
@@ -106,3 +110,53 @@ def test_a_primary_that_hands_over_costs_redirections_alone(
     assert attributes["redis.client.redirection.count"] >= 1
     assert "error.type" not in attributes
     assert recording.lookups() == {("user", "hit"): 2}
+
+
+def test_a_killed_primary_is_one_outage_while_the_others_answer(
+    valkey_cluster: Cluster, recording: Recording
+) -> None:
+    """Each call fails at once, so that the answers of the other primaries come in between."""
+    valkey_cluster.revive()
+    recording.instrument()
+    with ValkeyCluster(
+        host=valkey_cluster.host,
+        port=valkey_cluster.nodes[0].port,
+        cluster_error_retry_attempts=0,
+        retry=Retry(NoBackoff(), 0),
+    ) as client:
+        states = [up_of(recording, client)]
+        killed = time.monotonic()
+        valkey_cluster.owner(KEY).kill()
+        deadline = killed + 30
+        while (failed := failures_of(client)) or len(states) == 1:
+            assert time.monotonic() < deadline
+            states.append(up_of(recording, client) if failed else 1)
+        recovered = time.monotonic()
+        time.sleep(1.1)
+        assert failures_of(client) == 0
+        states.append(up_of(recording, client))
+    (point,) = recording.metrics()["redis.client.outage.duration"].data.data_points
+
+    assert states[0] == states[-1] == 1
+    assert set(states[1:-2]) == {0}
+    assert point.count == 1
+    assert point.sum == pytest.approx(recovered - killed, rel=0.1, abs=0.3)
+    assert recording.lookups()["user", "error"] > 1
+
+
+def failures_of(client: Any) -> int:
+    """How many of a round of calls over all nodes fail."""
+    failed = 0
+    for i in range(40):
+        try:
+            client.get(f"user:{i}")
+        except ValkeyError:
+            failed += 1
+    return failed
+
+
+def up_of(recording: Recording, client: Any) -> int:
+    if not recording.points("redis.client.up"):
+        client.get(KEY)
+    ((_, up),) = recording.points("redis.client.up")
+    return int(up)

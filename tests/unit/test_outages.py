@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -26,6 +27,7 @@ def follow(
     last_attempt: float | None = None,
     *,
     waited: bool = False,
+    one_of_many: bool = False,
 ) -> Outage | None:
     """A call that was started so many seconds after the beginning."""
     attempted = started if last_attempt is None else last_attempt
@@ -38,6 +40,7 @@ def follow(
         started_unix=int((UNIX + started) * SECOND),
         ended=int((started + took) * SECOND),
         waited=waited,
+        one_of_many=one_of_many,
     )
 
 
@@ -260,3 +263,47 @@ def test_a_server_is_shown_as_it_was_configured() -> None:
     assert str(Target("redis", "s1:26379,s2:26379/mymaster", None, "0")) == (
         "s1:26379,s2:26379/mymaster/0"
     )
+
+
+BEGINNING = 100
+
+
+def in_cluster(outages: Outages, contact: Contact, started: float, took: float = 0.1) -> float:
+    """A call to one of several nodes; how long the outage was that it ended."""
+    over = follow(outages, contact, BEGINNING + started, took, one_of_many=True)
+    return 0 if over is None else over.seconds()
+
+
+def test_an_outage_of_one_node_of_many_goes_on_while_others_answer() -> None:
+    outages = Outages()
+    for started in range(10):
+        assert in_cluster(outages, UNREACHED, started) == 0
+        assert in_cluster(outages, ANSWERED, started + 0.5) == 0
+    assert in_cluster(outages, ANSWERED, 9.9) == 0
+    assert outages.servers[MAIN].is_out((BEGINNING + 10) * SECOND)
+
+    # The last failure was known at 9.1 s, the first answer after it at 9.6 s.
+    assert in_cluster(outages, ANSWERED, 10.1) == pytest.approx(9.6)
+    assert [outage.seconds() for outage in outages.all()] == [pytest.approx(9.6)]
+    assert outages.servers[MAIN].is_well
+
+
+def test_an_outage_of_one_node_of_many_that_nobody_asks_any_more_is_over_too() -> None:
+    outages = Outages()
+    in_cluster(outages, UNREACHED, 0)
+    in_cluster(outages, ANSWERED, 0.5)
+
+    assert outages.servers[MAIN].is_out(int((BEGINNING + 1.0) * SECOND))
+    assert not outages.servers[MAIN].is_out(int((BEGINNING + 1.2) * SECOND))
+
+
+def test_a_failure_of_one_node_of_many_counts_whatever_others_have_answered() -> None:
+    outages = Outages()
+    in_cluster(outages, ANSWERED, 0.5)
+    in_cluster(outages, UNREACHED, 0, took=2)
+
+    assert state(outages) == (True, 0)
+    in_cluster(outages, ANSWERED, 2.5)
+    assert in_cluster(outages, ANSWERED, 3.5) == pytest.approx(2.6)
+    in_cluster(outages, UNREACHED, 2, took=3)  # which was under way before it was over
+    assert state(outages) == (False, 0)
