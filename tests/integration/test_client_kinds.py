@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import importlib.util
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -258,6 +260,15 @@ several_databases = pytest.mark.skipif(
 )
 # Its close() leaves connections open; it says itself that it is experimental.
 unclosed = pytest.mark.filterwarnings("ignore")
+
+
+@pytest.fixture(autouse=True)
+def garbage(request: pytest.FixtureRequest) -> Iterator[None]:
+    """What a test left unclosed is collected in that test, and warns in no other."""
+    yield
+    if request.node.get_closest_marker("filterwarnings") is not None:
+        gc.collect()
+
 
 QUICK_CHECKS = {
     "health_check_probes": 1,
