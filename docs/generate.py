@@ -120,9 +120,14 @@ def telemetry() -> str:
         "did), what was removed and why. Its commands have durations, but make no spans unless "
         "`trace_commands` is on, and are not counted again: it is one request, of effect `removed`, "
         "`none`, `partial` (it failed after a part was done) or `error`.",
+        f"One CONSUMER span `{conventions.SPAN_OF_CONSUMPTION}`, or "
+        f"`{conventions.SPAN_OF_CONSUMPTION} orders` with a destination, for each "
+        "`with consumed(message)`, linked to the span that the message carries; `error.type` and "
+        "status ERROR where the block raised.",
         "## Where this differs from the semantic conventions",
         "\n".join(f"- {deviation}" for deviation in conventions.DEVIATIONS),
-        "Names that the conventions mark as Development: `redis` of `db.system.name`. All `cache.*` "
+        "Names that the conventions mark as Development: `redis` of `db.system.name`, and all "
+        "`messaging.*`. All `cache.*` "
         "and `redis.*` names are ours; there is no convention for caches yet.",
     )
 

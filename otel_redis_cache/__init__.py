@@ -5,6 +5,7 @@ from __future__ import annotations
 from otel_redis_cache.checkup import Health, health
 from otel_redis_cache.instrumentor import RedisCacheInstrumentor
 from otel_redis_cache.invalidations import Invalidation, invalidate, invalidate_async
+from otel_redis_cache.messages import consumed, context_of, payload_of
 from otel_redis_cache.reasons import invalidation
 from otel_redis_cache.settings import SettingError
 from otel_redis_cache.snapshots import Snapshot, snapshot
@@ -15,9 +16,12 @@ __all__ = [
     "RedisCacheInstrumentor",
     "SettingError",
     "Snapshot",
+    "consumed",
+    "context_of",
     "health",
     "invalidate",
     "invalidate_async",
     "invalidation",
+    "payload_of",
     "snapshot",
 ]

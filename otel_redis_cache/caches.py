@@ -16,7 +16,7 @@ from contextlib import suppress
 from otel_redis_cache.conventions import DEFAULT_CACHE, OTHER_CACHE
 from otel_redis_cache.forks import renew_after_fork
 from otel_redis_cache.framework_keys import DJANGO_PREFIX, framework_name
-from otel_redis_cache.settings import PLACEHOLDER, Settings
+from otel_redis_cache.settings import PLACEHOLDER, Rules, Settings
 
 MAX_KEY_TEXT = 256
 """Characters of a key that are looked at; what stands behind them never decides its name."""
@@ -48,6 +48,23 @@ class FirstNames:
     def renew_locks(self) -> None:
         """In a forked child."""
         self._lock = threading.RLock()
+
+
+class RuleNames:
+    """Names by the user's rules alone."""
+
+    def __init__(self, rules: Rules, delimiter: str) -> None:
+        """Compile them."""
+        self._rules = [(compile_pattern(pattern, delimiter), name) for name, pattern in rules]
+
+    def name_of(self, key: object) -> str | None:
+        """The name of the first rule that matches; None without one, or where it says so."""
+        if self._rules:
+            text = key_text(key)[:MAX_KEY_TEXT]
+            for pattern, name in self._rules:
+                if pattern(text):
+                    return None if name == "-" else name
+        return None
 
 
 class Caches:

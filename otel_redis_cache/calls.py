@@ -114,6 +114,7 @@ class Call:
         "resent",
         "scope",
         "script_loads",
+        "sent",
         "span",
         "started",
         "started_unix",
@@ -145,6 +146,8 @@ class Call:
         """The ``invalidate()`` that this is a part of."""
         self.label = reasons.current() if self.sweep is None else self.sweep.label
         """Why the application removes what this removes."""
+        self.sent: Mapping[tuple[int, ...], Sequence[Any]] | None = None
+        """What is sent in the place of some commands, by the identity of their arguments."""
         self.commands: Sequence[Command] = ()
         self.operation = self.metric_operation = names.OTHER_OPERATION
         self.target = UNKNOWN_TARGET
@@ -200,6 +203,12 @@ class Call:
         self.scope.is_busy = True
         self.observer.end(self, error)
 
+    def as_sent(self, args: Sequence[Any]) -> Sequence[Any]:
+        """What is sent in the place of a command, whose tuple the client may have made anew."""
+        if not self.sent or not isinstance(args, tuple):
+            return args
+        return self.sent.get(tuple(map(id, args)), args)
+
     def close(self) -> None:
         """Leave nothing behind: no span, and no call in the context.
 
@@ -229,3 +238,9 @@ def see_replies(replies: object) -> None:
     call = call_at_work()
     if call is not None and call.is_batch:
         call.observer.keep_replies(call, replies)
+
+
+def as_sent(args: Sequence[Any]) -> Sequence[Any]:
+    """What the call in flight sends in the place of a command."""
+    call = call_at_work()
+    return args if call is None or call.sent is None else call.as_sent(args)

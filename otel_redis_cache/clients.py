@@ -189,6 +189,17 @@ def target_of(client: Any) -> Target:
     return target
 
 
+def receives_for(subscriber: Any, cluster_subscriber: Any) -> None:
+    """Note that a subscriber of one node receives what was asked of a cluster."""
+    _targets[subscriber] = target_of(cluster_subscriber.cluster)
+
+
+def target_of_subscriber(subscriber: Any) -> Target:
+    """Where a subscriber was configured to go."""
+    found = _targets.get(subscriber)
+    return target_of(getattr(subscriber, "cluster", subscriber)) if found is None else found
+
+
 def _configured_target(client: Any, owner: Any) -> Target:
     system = _system(client)
     if is_of_cluster(client):

@@ -74,8 +74,16 @@ REDIRECTION_TYPE = "redis.client.redirection.type"
 LOCAL_RESULT = "redis.client.csc.result"
 POOL_NAME = "db.client.connection.pool.name"
 CONNECTION_STATE = "db.client.connection.state"
+PUBSUB_DIRECTION = "redis.client.pubsub.message.direction"
 STEP = "otel_redis_cache.step"
 BOUND = "otel_redis_cache.bound"
+
+# Of messages; all of these are marked "Development" upstream.
+MESSAGING_SYSTEM = "messaging.system"
+MESSAGING_OPERATION_NAME = "messaging.operation.name"
+MESSAGING_OPERATION_TYPE = "messaging.operation.type"
+MESSAGING_DESTINATION_NAME = "messaging.destination.name"
+MESSAGING_CONSUMER_GROUP_NAME = "messaging.consumer.group.name"
 
 # Values of attributes.
 REDIS = "redis"
@@ -90,11 +98,14 @@ OTHER_ADDRESS = "_other"
 OTHER_REASON = "_other"
 OTHER_POOL = "_other"
 IDLE, USED = "idle", "used"
+OTHER_GROUP = "_other"
 HIT, MISS, ERROR = "hit", "miss", "error"
 TTL_SET, TTL_NONE, TTL_KEPT = "set", "none", "kept"
 STORED, REFUSED = "stored", "refused"
 READ, WRITE = "read", "write"
 MOVED, ASK = "moved", "ask"
+PUBLISHED, RECEIVED = "publish", "receive"  # as redis-py's own metric of this name says it
+PROCESS = "process"
 DELETE, EXPIRE, FLUSH, RENAME, OVERWRITE = "delete", "expire", "flush", "rename", "overwrite"
 REASONS = (DELETE, EXPIRE, FLUSH, RENAME, OVERWRITE)
 REMOVED, NONE, PARTIAL, UNKNOWN = "removed", "none", "partial", "unknown"
@@ -121,6 +132,9 @@ STEPS = (
     "connections",
     "snapshot",
     "health",
+    "traffic",
+    "propagate",
+    "consume",
 )
 NAMES_BOUND, REASONS_BOUND, SERIES_BOUND = "names", "reasons", "series"
 BOUNDS = (NAMES_BOUND, REASONS_BOUND, SERIES_BOUND)
@@ -147,6 +161,9 @@ MAX_REASONS = 10
 MAX_POOLS = 500
 """Names of connection pools that metrics carry; later ones are ``_other``."""
 
+MAX_GROUPS = 20
+"""Consumer groups that metrics carry; later ones are ``_other``."""
+
 TARGET_ATTRIBUTES = (DB_SYSTEM_NAME, DB_NAMESPACE, SERVER_ADDRESS, SERVER_PORT)
 """Where a call went, as the client was configured: on every span and on most metrics."""
 
@@ -171,6 +188,11 @@ INVALIDATION_BUCKETS = (
     *(0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0),
 )
 
+LAG_BUCKETS = (
+    *(0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0),
+    *(10.0, 30.0, 60.0, 300.0, 900.0, 3600.0, 21600.0, 86400.0),
+)
+
 
 CONNECTIONS, POOL_TIMES = "connections", "pool_times"
 """Groups of metrics that need wrappers of their own."""
@@ -189,6 +211,7 @@ class Metric(NamedTuple):
 
 
 SPAN_OF_INVALIDATION = "cache.invalidate"
+SPAN_OF_CONSUMPTION = PROCESS
 
 OPERATION_DURATION = Metric(
     "db.client.operation.duration",
@@ -393,6 +416,23 @@ CONNECTION_USE_TIME = Metric(
     POOL_TIMES,
     DURATION_BUCKETS,
 )
+PUBSUB_MESSAGES = Metric(
+    "redis.client.pubsub.messages",
+    "counter",
+    "{message}",
+    "Pub/Sub messages that the server took from this process, and that it got from the server.",
+    (*TARGET_ATTRIBUTES, MESSAGING_DESTINATION_NAME, PUBSUB_DIRECTION),
+    "pubsub",
+)
+STREAM_LAG = Metric(
+    "redis.client.stream.lag",
+    "histogram",
+    "s",
+    "Age of stream entries, by the time in their ids, when they were handed to a consumer.",
+    (*TARGET_ATTRIBUTES, MESSAGING_DESTINATION_NAME, MESSAGING_CONSUMER_GROUP_NAME),
+    "streams",
+    LAG_BUCKETS,
+)
 OWN_ERRORS = Metric(
     "otel_redis_cache.errors",
     "counter",
@@ -433,6 +473,8 @@ METRICS = (
     CONNECTION_CREATE_TIME,
     CONNECTION_WAIT_TIME,
     CONNECTION_USE_TIME,
+    PUBSUB_MESSAGES,
+    STREAM_LAG,
     OWN_ERRORS,
     OVERFLOWS,
 )
@@ -440,7 +482,7 @@ METRICS = (
 DEFAULT_GROUPS = ("operations", "cache", "ratio", "ttl", "loads", CONNECTIONS, "resilience")
 """What the setting ``metrics`` has on unless told otherwise."""
 
-GROUPS = (*DEFAULT_GROUPS, "size", POOL_TIMES)
+GROUPS = (*DEFAULT_GROUPS, "size", POOL_TIMES, "pubsub", "streams")
 """What the setting ``metrics`` switches."""
 
 SPAN_ATTRIBUTES = {
@@ -484,6 +526,11 @@ SPAN_ATTRIBUTES = {
     "own inside `with invalidation(reason=...)`: 10 of them, then `_other`.",
     INVALIDATION_TRIGGER: "Beside a reason of the application's own, where it names what set the "
     "removal off.",
+    MESSAGING_SYSTEM: "`process` spans. `redis`.",
+    MESSAGING_OPERATION_NAME: "`process` spans. `process`.",
+    MESSAGING_OPERATION_TYPE: "`process` spans. `process`.",
+    MESSAGING_DESTINATION_NAME: "`process` spans. What `consumed()` was given, else the name that "
+    "the setting `channels` has for the channel of a Pub/Sub message.",
 }
 """All that a span of this package may carry, and when; a test holds every exported span to it."""
 

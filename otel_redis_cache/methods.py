@@ -6,8 +6,8 @@ import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from otel_redis_cache import attempts, checkouts, clients
-from otel_redis_cache.calls import Call, see_replies
+from otel_redis_cache import attempts, checkouts, clients, deliveries
+from otel_redis_cache.calls import Call, as_sent, open_scope, see_replies
 from otel_redis_cache.seams import MARK, Make, Method, Row, Seams, mark_of
 
 LIBRARIES = {"redis": "Redis", "valkey": "Valkey"}
@@ -66,10 +66,12 @@ def _observed(open_call: Open) -> Make:
         def observed(self: Any, *args: Any, **kwargs: Any) -> Any:
             call = open_call(seams, self, args, kwargs)
             if call is None:
-                return original(self, *args, **kwargs)
+                again = args if open_scope.get() is None else as_sent(args)
+                return original(self, *again, **kwargs)
             try:
                 with call:
-                    call.reply = original(self, *args, **kwargs)
+                    sent = args if call.sent is None else call.as_sent(args)
+                    call.reply = original(self, *sent, **kwargs)
                 return call.reply
             finally:  # whatever was interrupted, the beginning and the end too
                 call.close()
@@ -87,10 +89,12 @@ def _observed_async(open_call: Open) -> Make:
         async def observed(self: Any, *args: Any, **kwargs: Any) -> Any:
             call = open_call(seams, self, args, kwargs)
             if call is None:
-                return await original(self, *args, **kwargs)
+                again = args if open_scope.get() is None else as_sent(args)
+                return await original(self, *again, **kwargs)
             try:
                 with call:
-                    call.reply = await original(self, *args, **kwargs)
+                    sent = args if call.sent is None else call.as_sent(args)
+                    call.reply = await original(self, *sent, **kwargs)
                 return call.reply
             finally:
                 call.close()
@@ -194,6 +198,7 @@ def _of_client(client: str) -> Iterator[Wrap]:
     yield _command(client, "execute_command")
     yield _each(client, "pipeline", _inherit)
     yield _each(client, "client", _inherit)
+    yield _each(client, "pubsub", _inherit)
     yield _command("Pipeline", "execute", open_batch)
     yield _command("Pipeline", "immediate_execute_command")
     yield _each("Pipeline", "raise_first_error", _raise_first_error)
@@ -202,6 +207,7 @@ def _of_client(client: str) -> Iterator[Wrap]:
 def _of_cluster(client: str) -> Iterator[Wrap]:
     yield _command(client, "execute_command")
     yield _each(client, "pipeline", _inherit)
+    yield _each(client, "pubsub", _inherit)
     yield Wrap(client, "_execute_command", attempts.attempt, attempts.attempt_async)
     yield Wrap(client, "__init__", None, _keep_seeds_of_client)
     yield Wrap("NodesManager", "__init__", _keep_seeds, None)
@@ -276,6 +282,7 @@ _OWN_METRICS = tuple(
 ROWS = (
     *(row for library, client in LIBRARIES.items() for row in rows(library, client)),
     *(row for library, client in LIBRARIES.items() for row in checkouts.rows(library, client)),
+    *(row for library in LIBRARIES for row in deliveries.rows(library)),
     *_OWN_METRICS,
     *_of_several_databases(),
 )

@@ -14,14 +14,16 @@ from functools import partial
 from typing import Any, cast
 
 from opentelemetry import context as context_api
+from opentelemetry.context import Context
 from opentelemetry.instrumentation.utils import is_instrumentation_enabled
 from opentelemetry.trace import Span, get_current_span, set_span_in_context
 
-from otel_redis_cache import clients, clusters, connections, failures, outcomes
+from otel_redis_cache import clients, clusters, connections, failures, outcomes, propagation
 from otel_redis_cache import conventions as names
 from otel_redis_cache.caches import Caches
 from otel_redis_cache.calls import Attempts, Call, open_scope
 from otel_redis_cache.commands import Commands, operation_of
+from otel_redis_cache.consumption import Consumption
 from otel_redis_cache.descriptions import Descriptions, failed_attributes
 from otel_redis_cache.facts import Contact, Failure
 from otel_redis_cache.guard import harmless
@@ -34,6 +36,7 @@ from otel_redis_cache.reasons import Label
 from otel_redis_cache.recorder import AttributeValue, Recorder
 from otel_redis_cache.settings import Settings
 from otel_redis_cache.sweeps import Sweep
+from otel_redis_cache.traffic import Traffic, is_message
 
 RequestHook = Callable[[Span, Any, Sequence[Any], Mapping[str, Any]], None]
 """``request_hook(span, instance, args, kwargs)``; for a pipeline ``args`` are its commands."""
@@ -43,8 +46,8 @@ ResponseHook = Callable[[Span, Any, Any], None]
 
 _NO_WRITES: Expiring = {}
 
-_OF_OUTCOMES = frozenset({"cache", "ratio", "ttl", "loads", "size"})
-"""Groups of metrics that are made of what calls did to caches."""
+_OF_OUTCOMES = frozenset({"cache", "ratio", "ttl", "loads", "size", "pubsub", "streams"})
+"""Groups of metrics that are made of replies."""
 
 REDIRECTIONS = {"MOVED": names.MOVED, "ASK": names.ASK}
 """Answers that send the client of a cluster elsewhere, by ``error.type``."""
@@ -81,8 +84,13 @@ class Observer:
             or settings.duration_by_cache
             or not settings.metrics.isdisjoint(_OF_OUTCOMES)
         )
+        self._traffic = Traffic(settings, recorder)
+        self._is_asked_for_more = settings.snapshot or self._traffic.is_followed
+        self._propagates = settings.propagate_context
         self._is_choosy = bool(settings.include_commands or settings.exclude_commands)
-        self.is_idle = not settings.traces and not settings.metrics and not settings.snapshot
+        self.is_idle = not (
+            settings.traces or settings.metrics or settings.snapshot or settings.propagate_context
+        )
         """Whether the settings leave nothing to observe."""
         self.groups = settings.metrics
         self.watches_pools = names.CONNECTIONS in settings.metrics
@@ -142,6 +150,36 @@ class Observer:
         return Sweep(
             self.recorder, self._caches, self._settings, client, label, pattern, traced=traced
         )
+
+    @harmless("consume")
+    def open_consumption(
+        self, message: Any, producer: Context, destination: str | None
+    ) -> Consumption | None:
+        """The span of a consumer; None where the settings leave none to make."""
+        settings = self._settings
+        if not settings.traces or self.is_off or not is_instrumentation_enabled():
+            return None
+        if settings.require_parent_span and not get_current_span().get_span_context().is_valid:
+            return None
+        if destination is None and propagation.is_pubsub_message(message):
+            destination = self._traffic.channel_of(message["channel"])
+        return Consumption(self.recorder, producer, destination)
+
+    @harmless("traffic")
+    def receive(self, subscriber: object, response: object) -> None:
+        """What a subscriber got; its messages are counted."""
+        if (
+            self._traffic.counts_messages
+            and is_message(response)
+            and self._observes(subscriber, ())
+        ):
+            target = clients.target_of_subscriber(subscriber)
+            self._traffic.receive(target, cast("Sequence[object]", response))
+
+    @harmless("traffic")
+    def adopt(self, subscriber: object, cluster_subscriber: object) -> None:
+        """A subscriber that receives from one node what was asked of a cluster."""
+        clients.receives_for(subscriber, cluster_subscriber)
 
     def _observes(self, client: object, args: Sequence[object]) -> bool:
         scope = open_scope.get()
@@ -259,6 +297,8 @@ class Observer:
         self._describe(call)
         self._locate(call)
         self._start(call)
+        if self._propagates and propagation.sends_messages(call.commands):
+            self._propagate(call)
         if call.span is None:
             call.started = time.perf_counter_ns()
 
@@ -308,6 +348,19 @@ class Observer:
     def _ask_request_hook(self, hook: RequestHook, call: Call, span: Span) -> None:
         hook(span, call.instance, list(call.args), dict(call.kwargs))
 
+    @harmless("propagate")
+    def _propagate(self, call: Call) -> None:
+        """Send the context along, in copies: what the application holds stays as it is."""
+        carrier = propagation.current_carrier()
+        if not carrier:
+            return
+        batch = call.args if call.is_batch else (call.args,)
+        call.sent = {
+            tuple(map(id, args)): sent
+            for command, args in zip(call.commands, batch, strict=True)
+            if (sent := propagation.with_context(command, args, carrier)) is not None
+        }
+
     def _wants_span(self, call: Call) -> bool:
         include, exclude = self._settings.include_commands, self._settings.exclude_commands
         sent = {command.rule.name for command in call.commands}
@@ -330,8 +383,8 @@ class Observer:
         loaded = call.followed is not None and call.followed.loads
         if call.outcome.ttls or loaded or (self._measures_sizes and call.outcome.sizes):
             self._record_values(call)
-        if self._latencies is not None and not call.blocks:
-            self._keep_latency(call, self._latencies)
+        if self._is_asked_for_more:
+            self._record_more(call)
 
     def _count_all(self, call: Call, error: BaseException | None) -> None:
         server = self._outages.servers.get(call.target)
@@ -469,6 +522,18 @@ class Observer:
     @harmless("count")
     def _count(self, call: Call) -> None:
         self.recorder.count(call.target, call.outcome)
+
+    def _record_more(self, call: Call) -> None:
+        """What is off by default."""
+        if call.replies is not None and self._traffic.is_followed:
+            self._follow_traffic(call, call.replies)
+        if self._latencies is not None and not call.blocks:
+            self._keep_latency(call, self._latencies)
+
+    @harmless("traffic")
+    def _follow_traffic(self, call: Call, replies: Sequence[Any]) -> None:
+        now = (call.started_unix + call.elapsed) / 1e9
+        self._traffic.follow(call.target, call.commands, replies, now)
 
     @harmless("loads")
     def _follow_loads(self, call: Call) -> None:

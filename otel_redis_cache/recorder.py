@@ -7,14 +7,14 @@ import importlib.metadata
 import logging
 import time
 import traceback
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from functools import partial
 from typing import TypeVar
 
 from opentelemetry import metrics, trace
 from opentelemetry.metrics import CallbackOptions, Histogram, Meter, MeterProvider, Observation
-from opentelemetry.trace import Span, SpanKind, Status, StatusCode, Tracer, TracerProvider
+from opentelemetry.trace import Link, Span, SpanKind, Status, StatusCode, Tracer, TracerProvider
 
 from otel_redis_cache import conventions as names
 from otel_redis_cache import tallies
@@ -78,12 +78,14 @@ class Recorder:
         attributes: Mapping[str, AttributeValue],
         start_time: int | None = None,
         kind: SpanKind = SpanKind.CLIENT,
+        links: Sequence[Link] = (),
     ) -> Span:
         """Start the span of one call, with all that a sampler may want to see."""
         return self.tracer.start_span(
             operation[:64],
             kind=kind,
             attributes=attributes,
+            links=links,
             start_time=start_time,
             record_exception=False,
             set_status_on_exception=False,
@@ -159,6 +161,20 @@ class Recorder:
             key = (outage.target, outage.error_type)
             attributes = self._series(metric, key, _of_outage, _of_any_outage)
             histogram.record(outage.seconds(), attributes)
+
+    def record_lags(
+        self, target: Target, stream: str | None, group: str | None, seconds: Iterable[float]
+    ) -> None:
+        """Record how old the entries of one stream were."""
+        metric = names.STREAM_LAG.name
+        histogram = self._histograms.get(metric)
+        if histogram is None and target.system == names.VALKEY:
+            histogram = self._all_histograms.get(metric)
+        if histogram is not None:
+            key = (target, stream, group)
+            attributes = self._series(metric, key, _of_stream, _of_any_stream)
+            for lag in seconds:
+                histogram.record(lag, attributes)
 
     def look_at_resource(self) -> None:
         """Say so where several processes would overwrite each other's metrics."""
@@ -306,6 +322,19 @@ def _of_any_outage(key: _Ended) -> Attributes:
     return _of_outage((OTHER_TARGETS[target.system], names.OTHER_ERROR))
 
 
+_Stream = tuple[Target, str | None, str | None]
+
+
+def _of_stream(key: _Stream) -> Attributes:
+    target, *named = key
+    pairs = zip(names.STREAM_LAG.attributes[-2:], named, strict=True)
+    return {**target.attributes, **{name: value for name, value in pairs if value is not None}}
+
+
+def _of_any_stream(key: _Stream) -> Attributes:
+    return dict(OTHER_TARGETS[key[0].system].attributes)
+
+
 @functools.cache
 def package_version() -> str:
     """The scope version; a checkout that nobody installed has none."""
@@ -342,6 +371,7 @@ def _observe(meter: Meter, counts: Tallies, settings: Settings) -> None:
     }
     readers |= {
         names.CACHE_HIT_RATIO: counts.ratio.read,
+        names.PUBSUB_MESSAGES: lambda: _by_channel(counts.messages),
         names.CONNECTION_COUNT: lambda: _connections(counts),
         names.CONNECTION_MAX: lambda: _of_pools(counts, lambda held: held.limit),
         names.CONNECTION_PENDING: lambda: _of_pools(counts, lambda held: held.pending),
@@ -407,3 +437,11 @@ def _up(outages: Outages) -> Iterable[tuple[int, Attributes]]:
     for server in outages.in_use(now):
         found[server.shown_as] = min(found.get(server.shown_as, 1), int(not server.is_out(now)))
     return [(up, dict(target.attributes)) for target, up in found.items()]
+
+
+def _by_channel(messages: Tally[Key]) -> Iterable[tuple[int, Attributes]]:
+    for (target, (channel, direction)), count in messages.items():
+        attributes: Attributes = {**target.attributes, names.PUBSUB_DIRECTION: direction}
+        if channel:
+            attributes[names.MESSAGING_DESTINATION_NAME] = channel
+        yield count, attributes

@@ -203,6 +203,19 @@ class Settings:
     key_delimiter: str = _setting(
         ":", _delimiter, "1 to 8 characters, not blank", "What parts of a key are separated by."
     )
+    channels: Rules = _setting(
+        (),
+        _rules,
+        "as for `caches`; pattern=- for channels without a name",
+        "Names of Pub/Sub channels on metrics, first match wins; without a rule, none.",
+    )
+    streams: Rules = _setting(
+        (),
+        _rules,
+        "as for `caches`; pattern=- for streams without a name",
+        "Names of streams on metrics, first match wins; without a rule, none, and none of their "
+        "consumer groups.",
+    )
     count_probes: bool = _setting(
         False, _flag, _FLAG, "Count EXISTS, TTL, TYPE and other probes as lookups."
     )
@@ -257,6 +270,13 @@ class Settings:
     snapshot: bool = _setting(
         False, _flag, _FLAG, "Keep counts and latencies for `snapshot()`, whatever `metrics` says."
     )
+    propagate_context: bool = _setting(
+        False,
+        _flag,
+        _FLAG,
+        "Send the trace context along with XADD, PUBLISH and SPUBLISH. This changes what is sent: "
+        "`docs/messages.md`.",
+    )
     load_window: float = _setting(
         30.0,
         _seconds,
@@ -276,15 +296,20 @@ class Settings:
         if self.key_attribute == "hash" and not self.key_secret:
             message = "key_attribute is 'hash', which needs key_secret: a text that is kept secret"
             raise SettingError(message, "key_attribute", "key_secret")
-        for _, pattern in self.caches:
+        for name in ("caches", "channels", "streams"):
+            self._hold_patterns(name)
+
+    def _hold_patterns(self, name: str) -> None:
+        rules: Rules = getattr(self, name)
+        for _, pattern in rules:
             for found in PLACEHOLDER.finditer(pattern):
                 behind = pattern[found.end() :]
                 if found.group()[0] == "{" and not _ends_part(behind, self.key_delimiter):
                     message = (
-                        f"caches has the pattern {pattern!r}; allowed behind {found.group()}: "
+                        f"{name} has the pattern {pattern!r}; allowed behind {found.group()}: "
                         f"the delimiter {self.key_delimiter!r}, * or nothing"
                     )
-                    raise SettingError(message, "caches", "key_delimiter")
+                    raise SettingError(message, name, "key_delimiter")
 
     @property
     def counts_caches(self) -> bool:

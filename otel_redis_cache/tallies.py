@@ -108,6 +108,8 @@ class Tallies:
         self.automatic_names = FirstNames()
         self.reasons = FirstNames()
         """The application's own reasons for removal."""
+        self.groups = FirstNames()
+        """Consumer groups of streams."""
         self.observed: set[str] = set()
         """Instruments that the provider already has; a second one would be dropped unseen."""
         self.errors: Tally[str] = Tally()
@@ -120,6 +122,8 @@ class Tallies:
         self.retries: Tally[Key] = Tally(fold_target, self.overflow_of_series)
         self.redirections: Tally[Key] = Tally(fold_target, self.overflow_of_series)
         self.local_requests: Tally[Key] = Tally(fold_target, self.overflow_of_series)
+        self.messages: Tally[Key] = Tally(fold, self.overflow_of_series)
+        """Pub/Sub messages; the name of a channel that has none is empty."""
         self.open_misses = OpenMisses()
         self.ratio = HitRatio(self.requests)
         self.windows = Windows()
@@ -159,6 +163,13 @@ class Tallies:
             return name
         self.overflow_of_series()
         return names.OTHER_POOL
+
+    def group_of(self, group: str) -> str:
+        """A consumer group, as metrics may carry it."""
+        if self.groups.admit(group, names.MAX_GROUPS):
+            return group
+        self.overflow_of_names()
+        return names.OTHER_GROUP
 
     def follow(
         self, target: Target, outcome: Outcome, times: Times, caller: Callable[[], Caller]

@@ -51,6 +51,16 @@ async def use_asyncio():
     async with redis.asyncio.Redis.from_url(url) as client:
         await client.get("user:1")
 
+def send():
+    with redis.Redis.from_url(url) as client, client.pubsub() as subscriber:
+        subscriber.subscribe("news:1")
+        client.publish("news:1", "x")
+        while subscriber.get_message(timeout=5)["type"] != "message":
+            pass
+        client.xgroup_create("orders:1", "billing", id="0", mkstream=True)
+        client.xadd("orders:1", {"a": 1})
+        client.xreadgroup("billing", "worker-1", {"orders:1": ">"})
+
 def instrument():
     recording.instrument(on_conflict=mode, metrics="all")
 
@@ -79,6 +89,8 @@ else:
     switch_on()
 use()
 asyncio.run(use_asyncio())
+if way == "messages":
+    send()
 stages.append(seen())
 observability.shutdown()
 use()
@@ -131,6 +143,23 @@ def test_each_call_has_one_duration_from_whoever_makes_them(
     assert stage[OURS]["cache.requests"] == LOOKUPS
     assert met["spans"][:3] == SPANS
     assert len(met["said"]) == is_left
+
+
+@pytest.mark.parametrize(
+    ("groups", "left"),
+    [
+        ("PUBSUB", {"redis.client.pubsub.messages"}),
+        ("STREAMING", {"redis.client.stream.lag"}),
+        ("RESILIENCY", set[str]()),
+    ],
+)
+def test_messages_and_lags_come_from_whoever_makes_them(
+    valkey_server: RedisServer, groups: str, left: set[str]
+) -> None:
+    stage = meet(valkey_server, "messages", groups)["stages"][1]
+    measured = {"redis.client.pubsub.messages", "redis.client.stream.lag"}
+    assert measured & stage.get(THEIRS, {}).keys() == left
+    assert measured & stage[OURS].keys() == measured - left
 
 
 def test_metrics_that_are_switched_on_after_our_first_command_are_left_from_then_on(

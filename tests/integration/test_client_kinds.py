@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import importlib.util
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -12,8 +14,10 @@ import redis
 import redis.asyncio
 import redis.asyncio.sentinel
 import redis.sentinel
+from opentelemetry import trace
 from opentelemetry.sdk.trace import ReadableSpan
 
+from otel_redis_cache import context_of, payload_of
 from tests.real.processes import wait_until
 from tests.real.sentinels import Sentinels
 from tests.real.servers import RedisServer
@@ -257,6 +261,15 @@ several_databases = pytest.mark.skipif(
 # Its close() leaves connections open; it says itself that it is experimental.
 unclosed = pytest.mark.filterwarnings("ignore")
 
+
+@pytest.fixture(autouse=True)
+def garbage(request: pytest.FixtureRequest) -> Iterator[None]:
+    """What a test left unclosed is collected in that test, and warns in no other."""
+    yield
+    if request.node.get_closest_marker("filterwarnings") is not None:
+        gc.collect()
+
+
 QUICK_CHECKS = {
     "health_check_probes": 1,
     "health_check_delay": 0,
@@ -322,6 +335,27 @@ def test_a_batch_for_several_databases_tells_its_failed_commands(
     assert recording.operations() == ["MULTI GET"]
     assert attributes_of(recording.span())["redis.batch.failed.index"] == 1
     assert recording.lookups() == {("user", "miss"): 1, ("list", "error"): 1}
+
+
+@several_databases
+@unclosed
+def test_what_is_sent_to_one_of_several_databases_carries_its_span(
+    redis_server: RedisServer, recording: Recording
+) -> None:
+    redis_server.flush()
+    recording.instrument(propagate_context=True)
+    client = several("redis", redis_server)
+    client.xadd("orders:1", {"total": 5})
+    client.pipeline().get("user:1").xadd("orders:1", {"total": 6}).execute()
+    entries = client.xrange("orders:1")
+    client.close()
+    alone, batch, _ = recording.spans()
+    carried = [trace.get_current_span(context_of(entry)).get_span_context() for entry in entries]
+    made = [span.get_span_context() for span in (alone, batch)]
+
+    assert [alone.name, batch.name] == ["XADD", "MULTI"]
+    assert [one.span_id for one in carried] == [one.span_id for one in made if one]
+    assert [payload_of(entry) for entry in entries] == [{b"total": b"5"}, {b"total": b"6"}]
 
 
 @several_databases

@@ -15,7 +15,14 @@ import redis.asyncio
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from otel_redis_cache import Invalidation, invalidate, invalidate_async, invalidation
+from otel_redis_cache import (
+    Invalidation,
+    consumed,
+    invalidate,
+    invalidate_async,
+    invalidation,
+    payload_of,
+)
 
 NO_RETRY = Retry(NoBackoff(), 0)
 
@@ -93,6 +100,7 @@ def _synchronous(client: Any, memory: Memory) -> None:
     remember("scan", lambda: sorted(client.scan_iter("*")))
     remember("labelled", partial(_labelled, client))
     remember("invalidate", partial(_invalidated, client))
+    remember("messages", partial(_messages, client))
     remember("invalidate in vain", lambda: done(invalidate(client, "nothing:*")))
 
 
@@ -111,6 +119,25 @@ def _labelled(client: Any) -> int:
     client.set("gone:1", 1)
     with invalidation(reason="deploy", trigger="admin"):
         return int(client.delete("gone:1"))
+
+
+def _messages(client: Any) -> list[Any]:
+    """What a consumer gets, once what may have been sent along is taken out."""
+    got: list[Any] = []
+    with client.pubsub(ignore_subscribe_messages=True) as subscriber:
+        subscriber.subscribe("news:1")
+        client.publish("news:1", "alone")
+        client.pipeline().publish("news:1", b"batch").xadd("orders:1", {"a": 1}, id="5-1").execute()
+        client.xadd("orders:1", {"b": 2}, id="5-2")
+        while len(got) < 2:
+            message = subscriber.get_message(timeout=5)
+            got += [] if message is None else [message]
+    entries = client.xread({"orders:1": 0})[0][1]
+    payloads: list[Any] = []
+    for message in (*got, *entries):
+        with consumed(message):
+            payloads.append(payload_of(message))
+    return payloads
 
 
 def _locked(client: Any) -> list[bool]:

@@ -23,6 +23,7 @@ from otel_redis_cache import (
     observe,
     outcomes,
     pools,
+    propagation,
     sweeps,
 )
 from otel_redis_cache import conventions as names
@@ -31,6 +32,7 @@ from otel_redis_cache.outages import Outages
 from otel_redis_cache.pools import Pools
 from otel_redis_cache.recorder import Recorder
 from otel_redis_cache.tallies import Tallies
+from otel_redis_cache.traffic import Traffic
 from tests.real.servers import RedisServer
 from tests.recording import Recording
 from tests.safety.application import Memory, run
@@ -89,6 +91,12 @@ STEPS: dict[str, tuple[object, str, str]] = {
     "sweep": (observe, "Sweep", "open"),
     "reason": (Tallies, "reason_of", "invalidation"),
     "invalidation": (Recorder, "record_invalidation", "invalidation"),
+    "replies of messages": (Traffic, "follow", "traffic"),
+    "messages": (Traffic, "receive", "traffic"),
+    "context": (propagation, "current_carrier", "propagate"),
+    "fields and envelopes": (propagation, "with_context", "propagate"),
+    "reading a context": (propagation, "context_in", "consume"),
+    "consumer": (observe, "Consumption", "consume"),
 }
 
 
@@ -112,7 +120,9 @@ def test_a_broken_step_costs_telemetry_and_nothing_else(
     step: str,
 ) -> None:
     owner, name, counted_as = STEPS[step]
-    recording.instrument(query_text="sanitized", snapshot=True)
+    recording.instrument(
+        snapshot=True, metrics="default,size,pubsub,streams", propagate_context=True
+    )
     monkeypatch.setattr(owner, name, broken)
     # A broken detach leaves its span current: in a context of this run alone.
     remembered = copy_context().run(run, valkey_server.host, valkey_server.port)

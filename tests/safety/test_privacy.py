@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import redis
 
+from otel_redis_cache import consumed
 from otel_redis_cache.commands import TABLE
 from tests.real.servers import RedisServer
 from tests.recording import Recording
@@ -36,6 +37,9 @@ COMMANDS: tuple[tuple[Any, ...], ...] = (
     ("SORT", f"user:{TOKEN}", "BY", f"w{TOKEN}", "GET", f"g{TOKEN}"),
     ("CLIENT SETNAME", f"n{TOKEN}"),
     ("PUBLISH", f"c{TOKEN}", f"m{TOKEN}"),
+    ("XADD", f"orders:{TOKEN}", "*", f"f{TOKEN}", f"v{TOKEN}"),
+    ("XGROUP CREATE", f"orders:{TOKEN}", f"g{TOKEN}", 0),
+    ("XREADGROUP", "GROUP", f"g{TOKEN}", f"c{TOKEN}", "STREAMS", f"orders:{TOKEN}", ">"),
     ("FT.SEARCH", f"i{TOKEN}", f"@name:{TOKEN}"),
     ("SCRIPT LOAD", f"return '{TOKEN}'"),
     ("ECHO", f"e{TOKEN}"),
@@ -65,6 +69,22 @@ def exercise(client: Any) -> None:
             pipe.execute_command(*args)
             pipe.execute_command("GET", f"user:{TOKEN}")
             send(pipe.execute)
+
+
+def test_nothing_of_a_message_is_exported(client: Any, recording: Recording) -> None:
+    recording.instrument(metrics="all", propagate_context=True)
+    exercise(client)
+    with client.pubsub() as subscriber:
+        subscriber.subscribe(f"c{TOKEN}")
+        client.publish(f"c{TOKEN}", f"m{TOKEN}")
+        while (message := subscriber.get_message(timeout=5))["type"] != "message":
+            pass
+    with consumed(message):
+        pass
+
+    assert {"redis.client.pubsub.messages", "redis.client.stream.lag"} <= recording.metrics().keys()
+    assert recording.spans()[-1].name == "process"
+    assert TOKEN.lower() not in recording.everything().lower()
 
 
 def test_no_argument_and_no_key_is_exported_by_default(

@@ -13,10 +13,13 @@ def test_the_public_surface_is_small() -> None:
         "RedisCacheInstrumentor",
         "SettingError",
         "Snapshot",
+        "consumed",
+        "context_of",
         "health",
         "invalidate",
         "invalidate_async",
         "invalidation",
+        "payload_of",
         "snapshot",
     ]
 

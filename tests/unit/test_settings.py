@@ -32,7 +32,9 @@ FROM_ENVIRONMENT: list[tuple[str, str, object]] = [
     ("duration_by_cache", "ON", True),
     ("traces", "0", False),
     ("metrics", "none", frozenset()),
-    ("metrics", "all", {*DEFAULT_GROUPS, "size", "pool_times"}),
+    ("channels", "news=news:*", (("news", "news:*"),)),
+    ("streams", "orders=orders:*", (("orders", "orders:*"),)),
+    ("metrics", "all", {*DEFAULT_GROUPS, "size", "pool_times", "pubsub", "streams"}),
     ("metrics", "default, size", {*DEFAULT_GROUPS, "size"}),
     ("metrics", "pool_times", {"connections", "pool_times"}),
     ("metrics", "cache, ratio", {"cache", "ratio"}),
@@ -47,6 +49,7 @@ FROM_ENVIRONMENT: list[tuple[str, str, object]] = [
     ("hit_ratio_window", "30", 30.0),
     ("snapshot", "on", True),
     ("load_window", "5", 5.0),
+    ("propagate_context", "on", True),
     ("on_conflict", "both", "both"),
 ]
 

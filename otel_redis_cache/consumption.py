@@ -1,0 +1,73 @@
+"""The span of a consumer that works on one message."""
+
+from __future__ import annotations
+
+from opentelemetry import context as context_api
+from opentelemetry.context import Context
+from opentelemetry.trace import (
+    INVALID_SPAN,
+    Link,
+    Span,
+    SpanKind,
+    get_current_span,
+    set_span_in_context,
+)
+
+from otel_redis_cache import conventions as names
+from otel_redis_cache import failures
+from otel_redis_cache.guard import harmless
+from otel_redis_cache.recorder import AttributeValue, Recorder
+
+
+class Consumption:
+    """One message while it is worked on."""
+
+    def __init__(self, recorder: Recorder, producer: Context, destination: str | None) -> None:
+        """``producer`` is the context that the message carries, empty if it carries none."""
+        self.recorder = recorder
+        self._producer = producer
+        self._destination = destination
+        self._context_before: Context | None = None
+        self._open: Span | None = None
+
+    @property
+    def span(self) -> Span:
+        """The span, or one that takes everything and keeps nothing."""
+        return INVALID_SPAN if self._open is None else self._open
+
+    @harmless("consume")
+    def begin(self) -> None:
+        """Start the span, linked to the producer's, and make it current."""
+        attributes: dict[str, AttributeValue] = {
+            names.MESSAGING_SYSTEM: names.REDIS,
+            names.MESSAGING_OPERATION_NAME: names.PROCESS,
+            names.MESSAGING_OPERATION_TYPE: names.PROCESS,
+        }
+        name = names.SPAN_OF_CONSUMPTION
+        if self._destination is not None:
+            attributes[names.MESSAGING_DESTINATION_NAME] = self._destination
+            name = f"{name} {self._destination}"
+        producer = get_current_span(self._producer).get_span_context()
+        links = [Link(producer)] if producer.is_valid else []
+        self._open = self.recorder.start(name, attributes, kind=SpanKind.CONSUMER, links=links)
+        self._context_before = context_api.get_current()
+        context_api.attach(set_span_in_context(self._open))
+
+    @harmless("consume")
+    def end(self, error: BaseException | None) -> None:
+        """What came of it."""
+        if error is not None and self._open is not None:
+            failure = failures.failure_of(error)
+            self.recorder.finish(self._open, failure.attributes, failure)
+
+    @harmless("consume")
+    def close(self, elapsed: int) -> None:
+        """Back to what was current before; ends the span, whatever happened."""
+        span, self._open = self._open, None
+        if span is None:
+            return
+        try:
+            if self._context_before is not None and get_current_span() is span:
+                context_api.attach(self._context_before)
+        finally:
+            self.recorder.end(span, elapsed)
