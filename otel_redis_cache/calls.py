@@ -181,9 +181,7 @@ class Call:
         self.attempts: Attempts | None = None
         """Where the first one was not enough."""
         self.script_loads = 0
-        self.started_unix = 0
-        self.started = 0
-        self.elapsed = 0
+        self.started_unix = self.started = self.elapsed = 0
 
     def __enter__(self) -> None:
         """The call begins."""
