@@ -162,6 +162,13 @@ class Finder:
             known.opened(started)
 
     @harmless("connections")
+    def returned(self, connection: Any) -> None:
+        """A connection is given back to its pool."""
+        known: Watch | None = pools.pool_of(connection)
+        if known is not None:
+            known.returned(connection)
+
+    @harmless("connections")
     def closed(self, pool: Any) -> None:
         """A pool was disconnected."""
         known: Watch | None = pools.watched(pool)
@@ -309,12 +316,12 @@ def _make(seams: Seams, original: Method) -> Method:
     return make_connection
 
 
-def _release(_: Seams, original: Method) -> Method:
+def _release(seams: Seams, original: Method) -> Method:
+    returned = Finder(seams).returned
+
     @functools.wraps(original)
     def release(self: Any, connection: Any, *args: Any, **kwargs: Any) -> Any:
-        watch = pools.pool_of(connection)
-        if watch is not None:
-            watch.returned(connection)
+        returned(connection)
         return original(self, connection, *args, **kwargs)
 
     return release
