@@ -53,6 +53,8 @@ def test_a_client_that_an_application_connects_its_own_way_is_observed(
 def test_one_cluster_client_is_watched_alone(
     valkey_cluster: Cluster, recording: Recording, cluster_class: Any
 ) -> None:
+    valkey_cluster.revive()
+    valkey_cluster.flush()
     target = {"host": valkey_cluster.host, "port": valkey_cluster.nodes[0].port}
     with cluster_class(**target) as watched, cluster_class(**target) as other:
         RedisCacheInstrumentor.instrument_client(watched, **recording.providers)
