@@ -67,14 +67,16 @@ def retry(_: Seams, original: Method) -> Method:
         if scope is None or scope.call is None or scope.is_busy:
             return original(self, do, fail, *args, **kwargs)
 
-        call = scope.call
+        has_failed = False
 
         def try_once() -> Any:
-            if call.attempts is not None:
+            if has_failed:
                 _see_attempt()
             return do()
 
         def give_up(error: BaseException, *more: Any) -> Any:
+            nonlocal has_failed
+            has_failed = True
             _see_failed_attempt(error)
             return fail(error, *more)
 

@@ -11,8 +11,8 @@ from typing import Any, Protocol, cast
 from opentelemetry.context import Context
 from opentelemetry.trace import Span
 
+from otel_redis_cache import clients, reasons, sweeps
 from otel_redis_cache import conventions as names
-from otel_redis_cache import reasons, sweeps
 from otel_redis_cache.facts import UNKNOWN_TARGET, Command, Failure, Outcome
 from otel_redis_cache.loads import Followed
 
@@ -238,7 +238,9 @@ def see_replies(replies: object) -> None:
         call.observer.keep_replies(call, replies)
 
 
-def as_sent(args: Sequence[Any]) -> Sequence[Any]:
-    """What the call in flight sends in the place of a command."""
+def as_sent(client: object, args: Sequence[Any]) -> Sequence[Any]:
+    """What is sent in the place of a command that serves the call in flight."""
     call = call_at_work()
-    return args if call is None or call.sent is None else call.as_sent(args)
+    if call is None or not call.sent or not clients.serves(client, call.instance):
+        return args
+    return call.as_sent(args)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import weakref
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from time import perf_counter_ns
 from typing import Any
 
@@ -204,7 +205,8 @@ def _checkout(must_wait: Callable[[Any], bool] | None = None) -> Make:
                 if connection is None:
                     watch.failed(error, started)
                 else:  # interrupted here: nobody else knows of the connection
-                    self.release(connection)
+                    with suppress(Exception):
+                        self.release(connection)
                 raise
             return connection
 

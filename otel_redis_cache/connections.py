@@ -26,7 +26,7 @@ def peer_of(connection: Any) -> Peer:
     socket = getattr(connection, "_sock", None) or getattr(connection, "_writer", None)
     if socket is None:
         return {}
-    kept = cast("dict[str, _Kept]", vars(connection))
+    kept: dict[str, _Kept] = getattr(connection, "__dict__", {})
     known = kept.get(_KEPT)
     if known is not None and known[0]() is socket:
         return known[1]

@@ -53,6 +53,7 @@ _FIRST_WORD = re.compile(r"-?([A-Z][A-Z0-9_]*)(?: |$)")
 
 def failure_of(error: BaseException) -> Failure:
     """Why a call failed: the server's error prefix, or the exception where no server answered."""
+    error = _lost(error) or error
     kind = type(error)
     lineage = [base.__name__ for base in kind.__mro__]
     prefix = next((_PREFIX_OF_CLASS[name] for name in lineage if name in _PREFIX_OF_CLASS), None)
@@ -86,7 +87,20 @@ def refused(error: BaseException) -> bool:
 
 def watch_failed(error: BaseException) -> bool:
     """Whether a watched key changed: the normal outcome of an optimistic lock, no error."""
+    return _is_watch_error(error) and _lost(error) is None
+
+
+def _is_watch_error(error: BaseException) -> bool:
     return any(base.__name__ == "WatchError" for base in type(error).__mro__)
+
+
+def _lost(error: BaseException) -> BaseException | None:
+    """Why a connection was lost that keys were watched by, which the client calls a WatchError."""
+    before = error.__context__
+    if before is None or not _is_watch_error(error):
+        return None
+    lineage = {base.__name__ for base in type(before).__mro__}
+    return None if lineage.isdisjoint({"ConnectionError", "TimeoutError"}) else before
 
 
 _EXHAUSTED = ("Too many connections", "No connection available")
@@ -115,6 +129,7 @@ def contact_of(error: BaseException | None) -> Contact:
     failure = failure_of(error)
     if failure.status is not None:
         return Contact.UNKNOWN if failure.type in _SERVES_NOBODY else Contact.ANSWERED
+    error = _lost(error) or error
     lineage = {base.__name__ for base in type(error).__mro__}
     if "TimeoutError" in lineage:
         return Contact.TIMED_OUT

@@ -66,7 +66,7 @@ def _observed(open_call: Open) -> Make:
         def observed(self: Any, *args: Any, **kwargs: Any) -> Any:
             call = open_call(seams, self, args, kwargs)
             if call is None:
-                again = args if open_scope.get() is None else as_sent(args)
+                again = args if open_scope.get() is None else as_sent(self, args)
                 return original(self, *again, **kwargs)
             try:
                 with call:
@@ -89,7 +89,7 @@ def _observed_async(open_call: Open) -> Make:
         async def observed(self: Any, *args: Any, **kwargs: Any) -> Any:
             call = open_call(seams, self, args, kwargs)
             if call is None:
-                again = args if open_scope.get() is None else as_sent(args)
+                again = args if open_scope.get() is None else as_sent(self, args)
                 return await original(self, *again, **kwargs)
             try:
                 with call:

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import copy
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
@@ -171,10 +172,7 @@ class Outages:
                 if server.outage is not None and attempted > server.noticed:
                     server.recovered = server.recovered or (attempted if waited else ended)
                     if not one_of_many or ended - server.failed >= CALM:
-                        over = replace(server.outage, ended=server.recovered)
-                        self._history.append(over)
-                        server.outage = None
-                        server.over = server.recovered
+                        over = self._close(server)
             elif contact is not Contact.UNKNOWN and started > server.well_since(one_of_many):
                 began = (started, started_unix)
                 if contact is Contact.TIMED_OUT:
@@ -184,12 +182,24 @@ class Outages:
                 elif waited:
                     began = (ended, started_unix + ended - started)
                 is_out = contact is Contact.UNREACHED or server.timeouts >= TIMEOUTS
+                if is_out and not server.is_out(started):
+                    over = self._close(server)
                 if server.outage is None and is_out:
                     server.outage = Outage(target, error_type, *began)
                     server.noticed = ended
                 server.failed, server.recovered = ended, 0
             server.is_well = server.outage is None and not server.timeouts
             return over
+
+    def _close(self, server: Server) -> Outage | None:
+        """The outage that a server has recovered from, if there is one that nobody has ended yet."""
+        if server.outage is None:
+            return None
+        over = replace(server.outage, ended=server.recovered)
+        self._history.append(over)
+        server.outage = None
+        server.over = server.recovered
+        return over
 
     def in_use(self, now: int) -> list[Server]:
         """A copy of the servers in use, which no call can change."""
@@ -198,9 +208,16 @@ class Outages:
 
     def all(self) -> list[Outage]:
         """The last outages that have ended, and those that go on."""
+        now = time.perf_counter_ns()
         with self._lock:
-            going_on = [server.outage for server in self.servers.values()]
-            return [*self._history, *(outage for outage in going_on if outage is not None)]
+            going_on = [
+                server.outage
+                if server.is_out(now)
+                else replace(server.outage, ended=server.recovered)
+                for server in self.servers.values()
+                if server.outage is not None
+            ]
+            return [*self._history, *going_on]
 
     def _server_of(self, target: Target) -> Server:
         found = self.servers.get(target)

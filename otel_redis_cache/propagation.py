@@ -68,9 +68,16 @@ def with_context(
     if command.rule.name in _SENDING and len(command.operands) == 2 and len(args) > 1:
         payload = args[-1]
         # No subclass, whose `+` and `encode` may do anything.
-        if type(payload) in (str, bytes) and opened(payload) is None:
+        if type(payload) in (str, bytes) and _can_be_sent(payload) and opened(payload) is None:
             return (*args[:-1], sealed(payload, carrier))
     return None
+
+
+def _can_be_sent(payload: Any) -> bool:
+    """Otherwise the client says what is wrong with it, which shall be about the payload alone."""
+    with suppress(UnicodeEncodeError):
+        return isinstance(payload, bytes) or payload.isascii() or bool(payload.encode())
+    return False
 
 
 def _fields_added(operands: Operands) -> Operands:

@@ -271,3 +271,28 @@ def test_what_only_looks_like_a_socket_has_no_address() -> None:
 
     assert connections.peer_of(connection) == {}
     assert connections.peer_of(connection) == {}
+
+
+def test_a_transaction_whose_connection_was_lost_has_failed_and_was_not_tried_again(
+    name: str, valkey_server: RedisServer, recording: Recording
+) -> None:
+    """The client calls that a WatchError, as if a watched key had changed."""
+    valkey_server.flush()
+    with (
+        Wire(valkey_server.port, word=b"EXEC") as wire,
+        line(name, host=wire.host, port=wire.port) as run,
+    ):
+        recording.instrument()
+        pipe = run(lambda client: client.pipeline())
+        run(lambda _: pipe.watch("user:1"))
+        pipe.multi()
+        pipe.get("user:1")
+        with pytest.raises((redis.WatchError, valkey.WatchError)):
+            run(lambda _: pipe.execute())
+    _, executed = (attributes_of(span) for span in recording.spans())
+
+    assert executed["error.type"].endswith("ConnectionError")
+    assert "redis.client.retry.count" not in executed
+    assert recording.points("redis.client.retries") == []
+    assert recording.lookups() == {("user", "error"): 1}
+    assert [up for _, up in recording.points("redis.client.up")] == [0]

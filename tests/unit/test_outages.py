@@ -307,3 +307,17 @@ def test_a_failure_of_one_node_of_many_counts_whatever_others_have_answered() ->
     assert in_cluster(outages, ANSWERED, 3.5) == pytest.approx(2.6)
     in_cluster(outages, UNREACHED, 2, took=3)  # which was under way before it was over
     assert state(outages) == (False, 0)
+
+
+def test_outages_of_one_node_of_many_that_lie_apart_are_two() -> None:
+    outages = Outages()
+    in_cluster(outages, UNREACHED, 10)
+    in_cluster(outages, ANSWERED, 10.3)
+    in_cluster(outages, ANSWERED, 10.6)  # and then nothing for a long time
+    assert in_cluster(outages, UNREACHED, 400) == pytest.approx(0.4)
+    assert in_cluster(outages, ANSWERED, 402) == pytest.approx(2.1)
+
+    assert [outage.seconds() for outage in outages.all()] == [
+        pytest.approx(0.4),
+        pytest.approx(2.1),
+    ]
