@@ -254,6 +254,8 @@ class Observer:
     def keep_replies(self, call: Call, replies: object) -> None:
         """All replies of a batch, before the client raises about one of them."""
         call.replies = replies_of(replies)
+        # redis-py 6.4 loses the server's words when it writes the command into the exception.
+        call.failure = first_failure(call.replies)
 
     @harmless("target")
     def keep_seeds(self, owner: object, nodes: Iterable[object] | None = None) -> None:
@@ -413,7 +415,7 @@ class Observer:
     @harmless("outcome")
     def _judge(self, call: Call, error: BaseException | None) -> None:
         if error is not None and not failures.watch_failed(error):
-            call.failure = failures.failure_of(error)
+            call.failure = call.failure or failures.failure_of(error)
             call.failed_index = failures.failed_index(error)
         if not self._always_judges and not self._shows_outcome(call):
             return
