@@ -259,7 +259,10 @@ def test_thousands_of_missing_fields_are_followed_in_linear_time(
         return time.process_time() - started
 
     client.hmget("user:2", fields[:1])
-    assert took() + took() < 0.3  # half a second and more where each field looks at all others
+    took()
+    # A quarter of a second and more where each field looks at all others; what else the process does
+    # meanwhile, such as collecting garbage, strikes one of them at most.
+    assert min(took() for _ in range(3)) < 0.15
 
 
 def test_a_write_that_returns_the_old_value_meets_no_miss_of_others(
