@@ -131,7 +131,7 @@ def test_a_broken_step_costs_telemetry_and_nothing_else(
     assert remembered == undisturbed
     assert recording.counts("otel_redis_cache.errors")[counted_as] > 0
     ours = [record for record in caplog.records if record.name == "otel_redis_cache"]
-    assert 1 <= len(ours) <= 4  # a helper may serve several steps
+    assert 1 <= len(ours) <= 5  # a helper may serve several steps
     assert "BrokenError" in ours[0].getMessage()
     assert "secret" not in caplog.text
 
