@@ -44,8 +44,9 @@ def told(server: RedisServer, *commands: tuple[str, ...]) -> Iterator[Wire]:
             yield wire
         finally:
             for found in before:
-                assert isinstance(found[0], list)
-                wire.ask([("CONFIG", "SET", *(bytes(word) for word in found[0]))])  # type: ignore[arg-type]
+                setting: Any = found[0]
+                assert isinstance(setting, list)
+                wire.ask([("CONFIG", "SET", *setting)])
             wire.ask([("REPLICAOF", "NO", "ONE"), ("ACL", "DELUSER", "app")])
 
 

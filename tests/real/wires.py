@@ -48,15 +48,16 @@ class Wire:
     def _pass_on(self, client: socket.socket) -> None:
         with client, socket.create_connection(self._server) as server:
             selector = selectors.DefaultSelector()
-            selector.register(client, selectors.EVENT_READ, server)
-            selector.register(server, selectors.EVENT_READ, client)
+            selector.register(client, selectors.EVENT_READ, (client, server))
+            selector.register(server, selectors.EVENT_READ, (server, client))
             while not self._ended.is_set():
                 for key, _ in selector.select(0.05):
+                    source, sink = key.data
                     try:
-                        data = key.fileobj.recv(65536)  # type: ignore[union-attr]
-                        if not data or (key.fileobj is client and self._cuts(data)):
+                        data = source.recv(65536)
+                        if not data or (source is client and self._cuts(data)):
                             return
-                        key.data.sendall(data)
+                        sink.sendall(data)
                     except OSError:
                         return
 
