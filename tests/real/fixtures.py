@@ -9,7 +9,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
 
@@ -37,6 +37,9 @@ if TYPE_CHECKING:
     from .tls import TlsServer
 
     C = TypeVar("C", bound=DockerContainer)
+
+MAX_RERUNS = 4
+"""Tests that may fail once with `--reruns 1`: more have another cause than a busy machine."""
 
 _SERVERS_WANTED = pytest.StashKey[bool]()
 _SERVER_FIXTURES = {
@@ -331,13 +334,25 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.line(
             "No real server ran, so this session proves too little: it fails.", red=True, bold=True
         )
+    if (reruns := _reruns(terminalreporter.config)) > MAX_RERUNS:
+        terminalreporter.line(
+            f"{reruns} tests failed once; that is more than {MAX_RERUNS} a busy machine explains: it fails.",
+            red=True,
+            bold=True,
+        )
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     session.config.stash[_SERVERS_WANTED] = any(_wants_server(item) for item in session.items)
-    if exitstatus == pytest.ExitCode.OK and _ran_no_server(session.config):
+    proves_too_little = _ran_no_server(session.config) or _reruns(session.config) > MAX_RERUNS
+    if exitstatus == pytest.ExitCode.OK and proves_too_little:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def _reruns(config: pytest.Config) -> int:
+    reporter: Any = config.pluginmanager.get_plugin("terminalreporter")
+    return 0 if reporter is None else len(reporter.stats.get("rerun", ()))
 
 
 def _wants_server(item: pytest.Item) -> bool:
