@@ -82,106 +82,70 @@ class Attempts:
 
 
 class Call:
-    """One logical call: what was sent, and what came of it."""
+    """One logical call: what was sent, and what came of it.
 
-    __slots__ = (
-        "_outer",
-        "args",
-        "attempts",
-        "blocks",
-        "commands",
-        "connection",
-        "context_before",
-        "deferred",
-        "elapsed",
-        "failed_index",
-        "failure",
-        "followed",
-        "has_other_span",
-        "instance",
-        "is_batch",
-        "is_recorded",
-        "kwargs",
-        "label",
-        "local",
-        "metric_operation",
-        "observer",
-        "operation",
-        "outcome",
-        "queue",
-        "replies",
-        "reply",
-        "resent",
-        "scope",
-        "script_loads",
-        "sent",
-        "span",
-        "started",
-        "started_unix",
-        "sweep",
-        "target",
-        "transaction",
-    )
+    What most calls do not have stands in the class, so that a call is made of what it has.
+    """
+
+    is_batch = False
+    transaction = False
+    sweep: sweeps.SweepScope | None = None
+    """The ``invalidate()`` that this is a part of."""
+    label: reasons.Label | None = None
+    """Why the application removes what this removes."""
+    sent: Mapping[tuple[int, ...], Sequence[Any]] | None = None
+    """What is sent in the place of some commands, by the identity of their arguments."""
+    commands: Sequence[Command] = ()
+    operation = metric_operation = names.OTHER_OPERATION
+    target = UNKNOWN_TARGET
+    span: Span | None = None
+    is_recorded = False
+    """Whether the span began as one that is recording."""
+    context_before: Context | None = None
+    blocks = False
+    """Whether the server makes this call wait for data; inside a transaction nothing waits."""
+    has_other_span = False
+    """Whether another instrumentation makes the span of this call."""
+    deferred = False
+    """Whether only the reply can tell if there will be a span."""
+    reply: Any = None
+    replies: Sequence[Any] | None = None
+    """Each command's reply, also where the client raised about one of them."""
+    failure: Failure | None = None
+    failed_index: int | None = None
+    """The command that a batch failed at, where the client names one without its replies."""
+    followed: Followed | None = None
+    """What became of misses, where loads are followed."""
+    queue: Sequence[Any] = ()
+    """What a cluster's pipeline keeps its replies with."""
+    resent = 0
+    """Which of them the pipeline has sent again, alone, up to."""
+    connection: Any = None
+    """The one that was last written to."""
+    local: str | None = None
+    """With client-side caching: ``hit`` where nothing had to be sent, else ``miss``."""
+    attempts: Attempts | None = None
+    """Where the first one was not enough."""
+    script_loads = 0
+    started_unix = started = elapsed = 0
+    _outer: Scope | None = None
 
     def __init__(
-        self,
-        observer: Observes,
-        instance: object,
-        args: Sequence[Any],
-        kwargs: Mapping[str, Any],
-        *,
-        is_batch: bool = False,
-        transaction: bool = False,
+        self, observer: Observes, instance: object, args: Sequence[Any], kwargs: Mapping[str, Any]
     ) -> None:
         """``args`` are the command's arguments, or the commands of a batch."""
         self.observer = observer
         self.scope = Scope(self)
-        self._outer: Scope | None = None
         self.instance = instance
         self.args = args
         self.kwargs = kwargs
-        self.is_batch = is_batch
-        self.transaction = transaction
-        self.sweep = sweeps.around(instance, args, is_batch=is_batch)
-        """The ``invalidate()`` that this is a part of."""
-        self.label = reasons.current() if self.sweep is None else self.sweep.label
-        """Why the application removes what this removes."""
-        self.sent: Mapping[tuple[int, ...], Sequence[Any]] | None = None
-        """What is sent in the place of some commands, by the identity of their arguments."""
-        self.commands: Sequence[Command] = ()
-        self.operation = self.metric_operation = names.OTHER_OPERATION
-        self.target = UNKNOWN_TARGET
-        self.span: Span | None = None
-        self.is_recorded = False
-        """Whether the span began as one that is recording."""
-        self.context_before: Context | None = None
-        self.blocks = False
-        """Whether the server makes this call wait for data; inside a transaction nothing waits."""
-        self.has_other_span = False
-        """Whether another instrumentation makes the span of this call."""
-        self.deferred = False
-        """Whether only the reply can tell if there will be a span."""
-        self.reply: Any = None
-        self.replies: Sequence[Any] | None = None
-        """Each command's reply, also where the client raised about one of them."""
-        self.failure: Failure | None = None
-        self.failed_index: int | None = None
-        """The command that a batch failed at, where the client names one without its replies."""
         self.outcome = Outcome()
-        self.followed: Followed | None = None
-        """What became of misses, where loads are followed."""
-        self.queue: Sequence[Any] = ()
-        """What a cluster's pipeline keeps its replies with."""
-        self.resent = 0
-        """Which of them the pipeline has sent again, alone, up to."""
-        self.connection: Any = None
-        """The one that was last written to."""
-        self.local: str | None = None
-        """With client-side caching: ``hit`` where nothing had to be sent, else ``miss``."""
-        self.attempts: Attempts | None = None
-        """Where the first one was not enough."""
-        self.script_loads = 0
-        self.started_unix = self.started = self.elapsed = 0
+        if sweeps.open_sweep.get() is not None:
+            self.sweep = sweeps.around(instance, args, is_batch=self.is_batch)
+        if self.sweep is not None:
+            self.label = self.sweep.label
+        elif reasons.open_blocks.get():
+            self.label = reasons.current()
 
     def __enter__(self) -> None:
         """The call begins."""
@@ -219,6 +183,25 @@ class Call:
         finally:
             if open_scope.get() is self.scope:
                 open_scope.set(self._outer)
+
+
+class Batch(Call):
+    """A pipeline, or a transaction."""
+
+    is_batch = True
+
+    def __init__(
+        self,
+        observer: Observes,
+        pipeline: object,
+        queued: Sequence[Any],
+        kwargs: Mapping[str, Any],
+        *,
+        transaction: bool,
+    ) -> None:
+        """``queued``: the commands, each as its arguments."""
+        super().__init__(observer, pipeline, queued, kwargs)
+        self.transaction = transaction
 
 
 silence = Scope(cast("Call", object()))

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from enum import Enum
+from functools import cached_property
 from typing import NamedTuple
 
 from otel_redis_cache import conventions as names
@@ -163,29 +163,26 @@ class Command(NamedTuple):
 UNKNOWN_COMMAND = Command(UNKNOWN_RULE, ())
 
 
-@dataclass(frozen=True)
-class Target:
-    """The server as the client was configured for it; routing and failover never change it."""
-
+class _Place(NamedTuple):
     system: str
     address: str | None = None
     port: int | None = None
     """None for the default port 6379 and for sockets."""
     namespace: str | None = None
-    attributes: Mapping[str, str | int] = field(init=False, compare=False, repr=False)
-    """The target attributes of spans and metrics, without the absent ones."""
-    _hash: int = field(init=False, compare=False, repr=False)
 
-    def __post_init__(self) -> None:
-        """Build attributes and hash once; every call uses them."""
+
+class Target(_Place):
+    """The server as the client was configured for it; routing and failover never change it.
+
+    A part of the key of every series, and so a tuple: its hash is not asked of Python.
+    """
+
+    @cached_property
+    def attributes(self) -> Mapping[str, str | int]:
+        """The target attributes of spans and metrics, without the absent ones."""
         values = (self.system, self.namespace, self.address, self.port)
         pairs = zip(names.TARGET_ATTRIBUTES, values, strict=True)
-        object.__setattr__(self, "attributes", {k: v for k, v in pairs if v is not None})
-        object.__setattr__(self, "_hash", hash(values))
-
-    def __hash__(self) -> int:
-        """A target is part of the key of every series."""
-        return self._hash
+        return {name: value for name, value in pairs if value is not None}
 
     def __str__(self) -> str:
         """``localhost:6379/0``, ``s1:26379,s2:26379/mymaster/0`` or ``/run/redis.sock/0``."""

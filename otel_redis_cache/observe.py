@@ -21,7 +21,7 @@ from opentelemetry.trace import Span, get_current_span, set_span_in_context
 from otel_redis_cache import clients, clusters, connections, failures, outcomes, propagation
 from otel_redis_cache import conventions as names
 from otel_redis_cache.caches import Caches
-from otel_redis_cache.calls import Attempts, Call, open_scope
+from otel_redis_cache.calls import Attempts, Batch, Call, open_scope
 from otel_redis_cache.commands import Commands, operation_of
 from otel_redis_cache.consumption import Consumption
 from otel_redis_cache.descriptions import Descriptions, failed_attributes
@@ -119,7 +119,7 @@ class Observer:
         if not clients.sends(pipeline) or not self._observes(pipeline, ()):
             return None
         queued, transaction = clients.queued(pipeline), clients.is_transaction(pipeline)
-        call = Call(self, pipeline, queued, kwargs, is_batch=True, transaction=transaction)
+        call = Batch(self, pipeline, queued, kwargs, transaction=transaction)
         if clients.is_of_cluster(pipeline):
             call.queue = list(clusters.queue_of(pipeline))
         if not self._neighbours.are_absent(pipeline, is_batch=True):

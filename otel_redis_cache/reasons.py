@@ -22,7 +22,7 @@ class Label(NamedTuple):
     trigger: str | None = None
 
 
-_open: ContextVar[tuple[invalidation, ...]] = ContextVar("otel_redis_cache_reasons", default=())
+open_blocks: ContextVar[tuple[invalidation, ...]] = ContextVar("otel_redis_cache_reasons", default=())
 """The blocks around a call, outermost first: a value of its own for each thread and task."""
 
 
@@ -58,20 +58,20 @@ class invalidation:  # noqa: N801  # read as a statement: `with invalidation(rea
 
     def __enter__(self) -> None:
         """From here on."""
-        blocks = _open.get()
+        blocks = open_blocks.get()
         try:
-            _open.set((*blocks, self))
+            open_blocks.set((*blocks, self))
         except BaseException:  # out of a signal handler, and there will be no __exit__
-            _open.set(blocks)
+            open_blocks.set(blocks)
             raise
 
     def __exit__(self, *_: object) -> None:
         """Up to here; whatever else was opened in between stays open."""
-        blocks = _open.get()
+        blocks = open_blocks.get()
         try:
-            _open.set(_without(blocks, self))
+            open_blocks.set(_without(blocks, self))
         except BaseException:
-            _open.set(_without(blocks, self))
+            open_blocks.set(_without(blocks, self))
             raise
 
     @staticmethod
@@ -136,7 +136,7 @@ def _is(kind: Callable[[object], bool], function: Callable[..., object]) -> bool
 
 def current() -> Label | None:
     """What is said of removals here and now."""
-    blocks = _open.get()
+    blocks = open_blocks.get()
     return blocks[-1].label if blocks else None
 
 

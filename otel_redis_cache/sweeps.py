@@ -46,12 +46,13 @@ class SweepScope:
         self.caches = {}
 
 
-_current: ContextVar[SweepScope | None] = ContextVar("otel_redis_cache_sweep", default=None)
+open_sweep: ContextVar[SweepScope | None] = ContextVar("otel_redis_cache_sweep", default=None)
+"""Of the sweep that is open in this context, or that was the last one."""
 
 
 def around(client: object, args: Sequence[object], *, is_batch: bool) -> SweepScope | None:
     """The sweep that a call of this client is a part of: a SCAN, the nodes, or a batch of UNLINKs."""
-    scope = _current.get()
+    scope = open_sweep.get()
     if scope is None or scope.client is None or not clients.serves(client, scope.client):
         return None
     if is_batch:
@@ -95,8 +96,8 @@ class Sweep:
 
     def begin(self) -> None:
         """From here on what the client sends is a part of this."""
-        self._outer = _current.get()
-        _current.set(self._scope)
+        self._outer = open_sweep.get()
+        open_sweep.set(self._scope)
         self._describe()
         self._start()
 
@@ -127,8 +128,8 @@ class Sweep:
         try:
             self._end_span(elapsed)
         finally:
-            if _current.get() is self._scope:
-                _current.set(self._outer)
+            if open_sweep.get() is self._scope:
+                open_sweep.set(self._outer)
 
     @harmless("invalidation")
     def _describe(self) -> None:

@@ -209,7 +209,7 @@ async def test_a_task_that_is_cancelled_midway_has_told_what_it_removed(
     removed = 1_000 - client.dbsize()
     assert removed > 0
     assert told(recording) == ("partial", "asyncio.exceptions.CancelledError", removed, "ERROR")
-    assert sweeps._current.get() is None
+    assert sweeps.open_sweep.get() is None
 
 
 class JobTimeoutError(Exception):
@@ -246,7 +246,7 @@ def test_an_interrupt_goes_on_and_leaves_nothing_open(
     assert removed > 0
     assert told(recording)[::2] == ("partial", removed)
     assert get_current_span() is INVALID_SPAN
-    assert sweeps._current.get() is None
+    assert sweeps.open_sweep.get() is None
     recording.instrument()
     client.get("user:1")
     assert recording.operations()[-1] == "GET"
@@ -278,7 +278,7 @@ def test_an_exception_of_the_application_goes_on_after_it_was_recorded(
     removed = 1_000 - client.dbsize()
     assert removed > 0
     assert told(recording)[::2] == ("partial", removed)
-    assert sweeps._current.get() is None
+    assert sweeps.open_sweep.get() is None
 
 
 def test_a_time_out_that_another_thread_injects_goes_on(
