@@ -8,24 +8,23 @@ import logging
 import traceback
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from typing import TypeVar
+from typing import Any
 
 from opentelemetry import metrics, trace
-from opentelemetry.metrics import Histogram, Meter, MeterProvider
+from opentelemetry.metrics import Histogram, Meter, MeterProvider, NoOpHistogram
 from opentelemetry.trace import Link, Span, SpanKind, Status, StatusCode, Tracer, TracerProvider
 
 from otel_redis_cache import conventions as names
 from otel_redis_cache import observables, tallies
 from otel_redis_cache.facts import OTHER_TARGETS, Failure, Outcome, Target
+from otel_redis_cache.histograms import FastHistogram, PublicSeries, Series
 from otel_redis_cache.outages import Outage
 from otel_redis_cache.settings import Settings
-from otel_redis_cache.tallies import Attributes
+from otel_redis_cache.tallies import Attributes, Tallies
 
 logger = logging.getLogger("otel_redis_cache")
 
 AttributeValue = str | int | float | bool | list[str]
-
-_K = TypeVar("_K")
 
 
 class Recorder:
@@ -49,9 +48,10 @@ class Recorder:
         self.tallies = tallies.of(meter_provider)
         self._wanted = {m.name for m in names.METRICS if m.group in settings.metrics}
         self._all_histograms = {
-            metric.name: _histogram(meter, metric)
+            metric.name: _AllSeries(metric, histogram, self.tallies, settings)
             for metric in names.METRICS
             if metric.kind == "histogram" and metric.name in self._wanted
+            if not isinstance(histogram := _histogram(meter, metric), NoOpHistogram)
         }
         self._histograms = self._all_histograms
         """Those that take measurements now."""
@@ -114,13 +114,11 @@ class Recorder:
     ) -> None:
         """Record how long a call took, in nanoseconds; in the span's context, for exemplars."""
         metric = names.BLOCKED_DURATION if blocking else names.OPERATION_DURATION
-        histogram = self._histograms.get(metric.name)
-        if histogram is None and target.system == names.VALKEY:
-            histogram = self._all_histograms.get(metric.name)
-        if histogram is not None:
-            key = (target, operation, failure, cache)
-            attributes = self._series(metric.name, key, _of_operation, _of_any_operation)
-            histogram.record(elapsed / 1e9, attributes)
+        series = self._histograms.get(metric.name)
+        if series is None and target.system == names.VALKEY:
+            series = self._all_histograms.get(metric.name)
+        if series is not None:
+            series[target, operation, failure, cache].record(elapsed / 1e9)
 
     def record_values(
         self, target: Target, outcome: Outcome, loads: Iterable[tuple[str, float]]
@@ -137,41 +135,34 @@ class Recorder:
         self, system: str, cache: str, reason: str, effect: str, elapsed: int
     ) -> None:
         """Record how long an ``invalidate()`` took, in nanoseconds; in its span's context."""
-        metric = names.CACHE_INVALIDATION_DURATION.name
-        histogram = self._histograms.get(metric)
-        if histogram is not None:
-            key = (system, cache, reason, effect)
-            attributes = self._series(metric, key, _of_invalidation, _of_any_invalidation)
-            histogram.record(elapsed / 1e9, attributes)
+        series = self._histograms.get(names.CACHE_INVALIDATION_DURATION.name)
+        if series is not None:
+            series[system, cache, reason, effect].record(elapsed / 1e9)
 
     def record_of_pool(self, metric: names.Metric, pool: str, elapsed: int) -> None:
         """Record how long something took at a connection pool, in nanoseconds."""
-        histogram = self._histograms.get(metric.name)
-        if histogram is not None:
-            histogram.record(elapsed / 1e9, {names.POOL_NAME: pool})
+        series = self._histograms.get(metric.name)
+        if series is not None:
+            series[pool].record(elapsed / 1e9)
 
     def record_outage(self, outage: Outage) -> None:
         """Record how long a server could not be reached, once that is over."""
-        metric = names.OUTAGE_DURATION.name
-        histogram = self._histograms.get(metric)
-        if histogram is not None:
-            key = (outage.target, outage.error_type)
-            attributes = self._series(metric, key, _of_outage, _of_any_outage)
-            histogram.record(outage.seconds(), attributes)
+        series = self._histograms.get(names.OUTAGE_DURATION.name)
+        if series is not None:
+            series[outage.target, outage.error_type].record(outage.seconds())
 
     def record_lags(
         self, target: Target, stream: str | None, group: str | None, seconds: Iterable[float]
     ) -> None:
         """Record how old the entries of one stream were."""
         metric = names.STREAM_LAG.name
-        histogram = self._histograms.get(metric)
-        if histogram is None and target.system == names.VALKEY:
-            histogram = self._all_histograms.get(metric)
-        if histogram is not None:
-            key = (target, stream, group)
-            attributes = self._series(metric, key, _of_stream, _of_any_stream)
+        series = self._histograms.get(metric)
+        if series is None and target.system == names.VALKEY:
+            series = self._all_histograms.get(metric)
+        if series is not None:
+            lags = series[target, stream, group]
             for lag in seconds:
-                histogram.record(lag, attributes)
+                lags.record(lag)
 
     def look_at_resource(self) -> None:
         """Say so where several processes would overwrite each other's metrics."""
@@ -232,31 +223,44 @@ class Recorder:
     def _record_of_cache(
         self, metric: names.Metric, value: float, times: int, target: Target, cache: str, *more: str
     ) -> None:
-        histogram = self._histograms.get(metric.name)
-        if histogram is not None:
-            key = (target.system, cache, *more)
-            attributes = self._series(metric.name, key, _of_cache, _of_any_cache)
+        series = self._histograms.get(metric.name)
+        if series is not None:
+            of_cache = series[(target.system, cache, *more)]
             for _ in range(times):
-                histogram.record(value, attributes)
+                of_cache.record(value)
 
-    def _series(
-        self,
-        metric: str,
-        key: _K,
-        attributes_of: Callable[[_K], Attributes],
-        folded_of: Callable[[_K], Attributes],
-    ) -> Attributes:
-        """The attributes of one series, or of the folded one where there are too many."""
-        series = self.tallies.series.setdefault(metric, {})
-        found = series.get(key)
-        if found is not None:
-            return found
-        # Without a lock: threads that meet here make the same series, and the bound has room.
-        if len(series) >= names.MAX_SERIES - 100:
-            self.tallies.overflow_of_series()
-            return folded_of(key)
-        attributes = series[key] = attributes_of(key)
-        return attributes
+
+class _AllSeries(dict[Any, Series]):
+    """All series of one histogram, by what they are made of; each is bound when it is first used."""
+
+    def __init__(
+        self, metric: names.Metric, histogram: Histogram, counts: Tallies, settings: Settings
+    ) -> None:
+        super().__init__()
+        self._bind: Callable[[Attributes], Series] = (
+            FastHistogram(histogram).bind
+            if settings.fast_path == "auto"
+            else functools.partial(PublicSeries, histogram)
+        )
+        self._attributes_of, self._folded_of = _ATTRIBUTES[metric.name]
+        self._known = counts.series.setdefault(metric.name, {})
+        self._overflowed = counts.overflow_of_series
+
+    def __missing__(self, key: Any) -> Series:
+        """A series of its own, or the folded one where there are too many."""
+        attributes = self._known.get(key)
+        if attributes is None:
+            # Without a lock: threads that meet here make the same series, and the bound has room.
+            if len(self._known) >= names.MAX_SERIES - 100:
+                self._overflowed()
+                attributes = self._folded_of(key)
+                key = frozenset(attributes.items())
+                if key in self:
+                    return self[key]
+            else:
+                attributes = self._known[key] = self._attributes_of(key)
+        series = self[key] = self._bind(attributes)
+        return series
 
 
 _Operation = tuple[Target, str, Failure | None, str | None]
@@ -330,6 +334,30 @@ def _of_stream(key: _Stream) -> Attributes:
 
 def _of_any_stream(key: _Stream) -> Attributes:
     return dict(OTHER_TARGETS[key[0].system].attributes)
+
+
+def _of_pool(pool: str) -> Attributes:
+    return {names.POOL_NAME: pool}
+
+
+def _of_any_pool(_: str) -> Attributes:
+    return _of_pool(names.OTHER_POOL)
+
+
+_ATTRIBUTES: dict[str, tuple[Callable[[Any], Attributes], Callable[[Any], Attributes]]] = {
+    names.OPERATION_DURATION.name: (_of_operation, _of_any_operation),
+    names.BLOCKED_DURATION.name: (_of_operation, _of_any_operation),
+    names.CACHE_TTLS.name: (_of_cache, _of_any_cache),
+    names.CACHE_LOAD_DURATION.name: (_of_cache, _of_any_cache),
+    names.CACHE_ITEM_SIZES.name: (_of_cache, _of_any_cache),
+    names.CACHE_INVALIDATION_DURATION.name: (_of_invalidation, _of_any_invalidation),
+    names.OUTAGE_DURATION.name: (_of_outage, _of_any_outage),
+    names.CONNECTION_CREATE_TIME.name: (_of_pool, _of_any_pool),
+    names.CONNECTION_WAIT_TIME.name: (_of_pool, _of_any_pool),
+    names.CONNECTION_USE_TIME.name: (_of_pool, _of_any_pool),
+    names.STREAM_LAG.name: (_of_stream, _of_any_stream),
+}
+"""What makes the attributes of a series, and of the one for all series that are too many."""
 
 
 @functools.cache

@@ -291,6 +291,14 @@ class Settings:
         "it, make both, or switch this package off.",
     )
 
+    fast_path: str = _setting(
+        "auto",
+        _one_of("auto", "off"),
+        "auto or off",
+        "Give measurements of histograms straight to the aggregations of the SDK, where a rehearsal "
+        "shows that this makes the same points; or always go through the public API.",
+    )
+
     def __post_init__(self) -> None:
         """Hold the rules between two fields."""
         if self.key_attribute == "hash" and not self.key_secret:
