@@ -139,6 +139,7 @@ class Stage:
             for attributes in ATTRIBUTES
         ]
         self.points: list[object] = []
+        self.fast_measurements = 0
 
     @property
     def has_delta(self) -> bool:
@@ -156,6 +157,7 @@ class Stage:
     def take(self, step: Step) -> None:
         match step:
             case Record(series, value, span):
+                self.fast_measurements += getattr(self.series[series], "is_resolved", False)
                 record_in_span(self.series[series], value, span)
             case Collect(reader) if reader < len(self.readers):
                 self.points.append(points_of(self.readers[reader]))
