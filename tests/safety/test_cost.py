@@ -50,6 +50,8 @@ def entered(seen: Counter[str], prefix: str) -> int:
 
 
 METRIC_CALLS = "opentelemetry.sdk.metrics._internal.instrument."
+MEASUREMENTS = "opentelemetry.sdk.metrics._internal.aggregation.aggregate"
+SDK_METRICS = "opentelemetry.sdk.metrics."
 SPAN_STARTS = "opentelemetry.sdk.trace.start_span"
 
 
@@ -73,7 +75,8 @@ def test_one_call_is_at_most_one_span_and_one_measurement(
     seen = calls_during(lambda: call(client))
 
     assert seen[SPAN_STARTS] == 1
-    assert seen[METRIC_CALLS + "record"] == measurements
+    assert seen[MEASUREMENTS] == measurements
+    assert seen[METRIC_CALLS + "record"] == 0  # each goes straight to its aggregation
     assert seen[METRIC_CALLS + "add"] == 0
     assert seen["opentelemetry.sdk.trace.set_attributes"] <= 1
     assert seen["opentelemetry.sdk.trace.set_attribute"] == 0
@@ -83,13 +86,35 @@ def test_a_write_back_that_closes_a_miss_is_three_measurements(
     client: Any, recording: Recording
 ) -> None:
     recording.instrument()
-    client.set("user:1", "x", ex=60)
-    client.delete("user:1")
-    client.get("user:1")
-    seen = calls_during(lambda: client.set("user:1", "x", ex=60), warm_up=0)
+    for _ in range(2):
+        client.delete("user:1")
+        client.get("user:1")
+        seen = calls_during(lambda: client.set("user:1", "x", ex=60), warm_up=0)
 
     assert seen[SPAN_STARTS] == 1
-    assert seen[METRIC_CALLS + "record"] == 3
+    assert seen[MEASUREMENTS] == 3
+    assert seen[METRIC_CALLS + "record"] == 0
+
+
+@pytest.mark.parametrize(
+    ("settings", "budget"),
+    [
+        pytest.param({}, 8, id="in a span"),
+        pytest.param({"traces": False}, 4, id="without spans"),
+    ],
+)
+def test_a_measurement_enters_few_functions_of_the_sdk(
+    client: Any, recording: Recording, settings: dict[str, Any], budget: int
+) -> None:
+    """Budgets that only ever go down, beside what the public API enters."""
+    instrumentor = recording.instrument(**settings)
+    fast = entered(calls_during(lambda: client.get("user:1")), SDK_METRICS)
+    instrumentor.uninstrument()
+    recording.instrument(**settings, fast_path="off")
+    public = entered(calls_during(lambda: client.get("user:1")), SDK_METRICS)
+
+    assert fast <= budget
+    assert public >= 4 * fast
 
 
 def test_an_unsampled_call_builds_no_text_and_no_attributes_of_its_outcome(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -21,6 +23,15 @@ from tests.sdk.stories import (
     Step,
     Switch,
 )
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _no_word_about_each_wrong_value() -> Iterator[None]:
+    logger = logging.getLogger("opentelemetry.sdk.metrics._internal.instrument")
+    logger.disabled = True
+    yield
+    logger.disabled = False
+
 
 CUMULATIVE = st.builds(Reader, is_exponential=st.booleans())
 READERS = st.builds(

@@ -51,6 +51,7 @@ FROM_ENVIRONMENT: list[tuple[str, str, object]] = [
     ("load_window", "5", 5.0),
     ("propagate_context", "on", True),
     ("on_conflict", "both", "both"),
+    ("fast_path", "OFF", "off"),
 ]
 
 
