@@ -126,13 +126,13 @@ class Stage:
     def __init__(self, shape: Shape, *, is_fast: bool) -> None:
         self.shapes = list(shape.readers)
         self.readers = [reader.make() for reader in shape.readers]
-        self.provider = MeterProvider(
+        self.provider: Any = MeterProvider(
             self.readers,
             views=[VIEWS[name]() for name in shape.views],
             exemplar_filter=FILTERS[shape.filter](),
             shutdown_on_exit=False,
         )
-        self.histogram = self.provider.get_meter(SCOPE, "1").create_histogram(
+        self.histogram: Any = self.provider.get_meter(SCOPE, "1").create_histogram(
             NAME, "s", "How long", explicit_bucket_boundaries_advisory=[0.5, 1.0, 5.0]
         )
         fast = FastHistogram(self.histogram)
