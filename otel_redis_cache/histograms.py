@@ -269,7 +269,7 @@ class _Rehearsal:
         from opentelemetry.sdk.metrics.export import InMemoryMetricReader
         from opentelemetry.sdk.resources import Resource
 
-        kind: Any = type(histogram)
+        kind = histogram.__class__
         self._new_reader = InMemoryMetricReader
         self._readers = [
             InMemoryMetricReader(
@@ -301,7 +301,7 @@ class _Rehearsal:
         from opentelemetry.sdk.metrics.export import AggregationTemporality
 
         ours = (self.histogram, self.histogram._measurement_consumer)
-        kind: Any = type(histogram)
+        kind = histogram.__class__
         return [type(part) for part in ours] == [
             kind,
             type(histogram._measurement_consumer),
