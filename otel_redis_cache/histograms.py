@@ -300,14 +300,14 @@ class _Rehearsal:
         """Whether the application's are of the SDK's own classes, and keep their aggregations."""
         from opentelemetry.sdk.metrics.export import AggregationTemporality
 
-        ours = (self.histogram, self.histogram._measurement_consumer)
-        kind = histogram.__class__
-        return [type(part) for part in ours] == [
-            kind,
-            type(histogram._measurement_consumer),
-        ] and all(
-            storage._instrument_class_temporality[kind] is AggregationTemporality.CUMULATIVE
-            for storage in storages.values()
+        kind, consumer = histogram.__class__, histogram._measurement_consumer
+        return (
+            type(self.histogram) is kind
+            and type(self.histogram._measurement_consumer) is type(consumer)
+            and all(
+                storage._instrument_class_temporality[kind] is AggregationTemporality.CUMULATIVE
+                for storage in storages.values()
+            )
         )
 
     def play(self, record: Callable[[float], None]) -> list[object]:
