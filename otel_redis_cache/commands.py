@@ -123,14 +123,13 @@ class Commands:
 
 
 def operation_of(commands: Sequence[Command], *, transaction: bool) -> tuple[str, str]:
-    """``db.operation.name`` on the span and on metrics.
+    """``db.operation.name`` of a batch, on the span and on metrics.
 
-    A batch is ``PIPELINE`` or ``MULTI``, followed by the command where all are the same one; a
+    It is ``PIPELINE`` or ``MULTI``, followed by the command where all are the same one; a
     batch of one command is that command.
     """
     if len(commands) == 1:
-        rule = commands[0].rule
-        return rule.name, rule.name if rule.known else OTHER_OPERATION
+        return commands[0].rule.operations
     kind = "MULTI" if transaction else "PIPELINE"
     if not commands:
         return kind, kind

@@ -22,7 +22,9 @@ class Label(NamedTuple):
     trigger: str | None = None
 
 
-open_blocks: ContextVar[tuple[invalidation, ...]] = ContextVar("otel_redis_cache_reasons", default=())
+open_blocks: ContextVar[tuple[invalidation, ...]] = ContextVar(
+    "otel_redis_cache_reasons", default=()
+)
 """The blocks around a call, outermost first: a value of its own for each thread and task."""
 
 
