@@ -51,7 +51,8 @@ def harmless(
             try:
                 return method(self, *args, **kwargs)
             except Exception as fault:  # noqa: BLE001  # see above
-                return contain(self, fault)
+                contain(self, fault)
+                return None
 
         if [*inspect.signature(method).parameters] != ["self", "call"]:
             return guarded
@@ -63,7 +64,8 @@ def harmless(
             try:
                 return step_of_call(self, call)
             except Exception as fault:  # noqa: BLE001  # see above
-                return contain(self, fault)
+                contain(self, fault)
+                return None
 
         return cast("Callable[Concatenate[_S, _P], _R | None]", guarded_step)
 

@@ -54,12 +54,13 @@ class Judge:
         if not self._is_always_asked and not self._shows_outcome(call):
             return
         if error is None and not call.is_batch:
-            call.replies = replies = (call.reply,)
+            replies: Sequence[Any] | None = (call.reply,)
             if call.reply is not None and (hit := self._lone_hit(call)) is not None:
-                call.outcome = hit
+                call.replies, call.outcome = replies, hit
                 return
         else:
-            call.replies = replies = replies_seen(call, error)
+            replies = replies_seen(call, error)
+        call.replies = replies
         call.outcome = Outcome()
         if call.sweep is not None and not self._tells_more_than_its_sweep(call):
             call.failure = call.failure or first_failure(replies)

@@ -666,3 +666,26 @@ def test_without_conflict_nothing_is_said(
         client.get("user:1")
 
     assert [r for r in caplog.records if r.name == "otel_redis_cache"] == []
+
+
+def test_without_any_provider_a_call_is_only_passed_on(client: Any) -> None:
+    instrumentor = RedisCacheInstrumentor()
+    instrumentor.instrument()
+    client.set("user:1", "x")
+    seen = instrumentor._seams.observer.recorder.tallies  # type: ignore[union-attr]
+    try:
+        assert client.get("user:1") == b"x"
+        assert seen.requests.items() == []
+        assert seen.outages.servers == {}
+    finally:
+        instrumentor.uninstrument()
+
+
+def test_a_snapshot_needs_no_provider(client: Any) -> None:
+    instrumentor = RedisCacheInstrumentor()
+    instrumentor.instrument(snapshot=True)
+    try:
+        client.get("user:1")
+        assert instrumentor._seams.observer.recorder.tallies.requests.items() != []  # type: ignore[union-attr]
+    finally:
+        instrumentor.uninstrument()
