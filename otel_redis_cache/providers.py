@@ -30,10 +30,9 @@ class Audience:
 
     def look(self) -> None:
         """Look whether a global provider has been set."""
-        tracers, meters = self._seen
-        if trace.get_tracer_provider() is tracers and metrics.get_meter_provider() is meters:
+        tracers, meters = trace.get_tracer_provider(), metrics.get_meter_provider()
+        if self._seen[0] is tracers and self._seen[1] is meters:
             return
-        self._seen = tracers, meters = trace.get_tracer_provider(), metrics.get_meter_provider()
         given_tracers, given_meters = self._given
         self.takes_spans = not isinstance(given_tracers, NoOpTracerProvider) and (
             does_something(given_tracers) or does_something(tracers)
@@ -41,6 +40,8 @@ class Audience:
         self.takes_metrics = not isinstance(given_meters, NoOpMeterProvider) and (
             does_something(given_meters) or does_something(meters)
         )
+        # Last, so that no other thread goes by what was so before.
+        self._seen = (tracers, meters)
 
 
 def does_something(provider: object) -> bool:
