@@ -14,7 +14,7 @@ from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import ModuleType
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 import pytest
 import redis
@@ -716,15 +716,17 @@ def test_a_pool_that_cannot_be_read_keeps_no_other_from_being_read(
     class OddPool(redis.ConnectionPool):
         """Keeps its connections where nobody else looks."""
 
+        kept: ClassVar[list[Any]] = []
+
         @property
         def _available_connections(self) -> Any:
             if looked:
                 raise RuntimeError("user:secret")
-            return self.__dict__.setdefault("kept", [])
+            return self.kept
 
         @_available_connections.setter
         def _available_connections(self, kept: Any) -> None:
-            self.__dict__["kept"] = kept
+            type(self).kept = kept
 
     looked: list[bool] = []
     recording.instrument()
@@ -756,7 +758,8 @@ def test_a_connection_without_a_dictionary_is_as_good_as_any(
 
     recording.instrument(metrics="default,pool_times")
     pool: Any = redis.ConnectionPool(connection_class=cast("Any", Bare), **at(server))
-    with redis.Redis(connection_pool=pool) as client:
+    client: Any = redis.Redis(connection_pool=pool)
+    with client:
         assert client.get("user:1") is None
         assert client.pipeline().get("user:1").execute() == [None]
 
