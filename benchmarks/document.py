@@ -6,6 +6,7 @@ import importlib.metadata
 import json
 import os
 import platform
+import re
 from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
@@ -109,4 +110,7 @@ def read(path: Path) -> Document:
 
 def write(path: Path, parts: Document) -> None:
     """Put these parts in the place of those that the file has; the others stay."""
-    path.write_text(json.dumps(read(path) | parts, indent=1) + "\n", encoding="utf-8")
+    text = json.dumps(read(path) | parts, indent=1)
+    # The figures of all rounds stand in one line.
+    text = re.sub(r"\[([^][{}]*)\]", lambda found: f"[{' '.join(found[1].split())}]", text)
+    path.write_text(f"{text}\n", encoding="utf-8")

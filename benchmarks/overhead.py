@@ -129,6 +129,7 @@ class Plan:
             "rounds": self.rounds,
             "operations": {case: share * TURNS for case, share in self.operations.items()},
             "exporters": {},
+            "bars": [],
         }
         with Progress(console=Console(stderr=True), transient=True) as progress:
             for name in exporters:

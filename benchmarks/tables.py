@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from statistics import median
 from typing import NamedTuple
 
 from benchmarks.cases import CASES
 from benchmarks.document import Document
-from benchmarks.variants import BARE, VARIANTS
+from benchmarks.variants import (
+    BARE,
+    FLOOR,
+    FLOOR_DURATION,
+    NO_PROVIDERS,
+    ON,
+    SUPPRESSED,
+    VARIANTS,
+)
 from benchmarks.worker import SDK, WATCHERS
 
 DISCARDING, OTLP = "discarding", "otlp"
@@ -35,6 +44,7 @@ def draw(document: Document) -> Iterator[Table]:
     if document.get("exporters"):
         yield _exports(document["exporters"])
     if DISCARDING in document.get("exporters", {}):
+        yield from _shares(document["exporters"][DISCARDING]["cases"])
         yield _functions(document["exporters"][DISCARDING]["proofs"])
     if document.get("memory"):
         yield _memory(document["memory"])
@@ -124,6 +134,38 @@ def _exports(exporters: Document) -> Table:
     )
 
 
+_SHARES = (
+    ("wrappers that let a call pass", SUPPRESSED, ()),
+    ("this package without any provider, beyond that", NO_PROVIDERS, (SUPPRESSED,)),
+    ("the SDK: one duration", FLOOR_DURATION, ()),
+    ("the SDK: one span, exported", FLOOR, (FLOOR_DURATION,)),
+    ("what is left: counts, attributes after the start, colder caches", ON, (NO_PROVIDERS, FLOOR)),
+)
+
+
+def _shares(cases: Document) -> Iterator[Table]:
+    """Where the CPU time of this package goes, from the differences between variants."""
+    ran = next(iter(cases.values()))
+    if not {ON, *(variant for _, variant, _ in _SHARES)} <= ran.keys():
+        return
+
+    def cell(case: str, variant: str, less: Sequence[str]) -> str:
+        mine, *others = (cases[case][name]["added"]["rounds"] for name in (variant, *less))
+        return f"{median(a - sum(b) for a, *b in zip(mine, *others, strict=True)):.1f}"
+
+    rows = [
+        (what, *(cell(case, variant, less) for case in cases)) for what, variant, less in _SHARES
+    ]
+    rows.append(("in all", *(cell(case, ON, ()) for case in cases)))
+    yield Table(
+        "Where it goes",
+        "Of the microseconds that this package adds with spans sampled and the default groups of metrics: "
+        "differences between variants, each the median of the rounds, so that they add up nearly.",
+        ("Part", *(CASES[case].label for case in cases)),
+        rows,
+    )
+
+
 def _functions(proofs: Document) -> Table:
     entered = {variant: proof["entered"] for variant, proof in proofs.items()}
     cases = [case for case in next(iter(entered.values())) if not CASES[case].is_async]
@@ -135,8 +177,8 @@ def _functions(proofs: Document) -> Table:
 
     return Table(
         "Python functions entered",
-        "In one operation: those of the instrumentation, and those of OpenTelemetry's API and SDK. The "
-        "same on every machine. redis-py enters some of its own also while its metrics are off.",
+        "In one operation: those of the instrumentation, and those of OpenTelemetry's API and SDK. With "
+        "these versions the same on every machine. redis-py enters some of its own also while its metrics are off.",
         ("Watched by", *(CASES[case].label for case in cases)),
         [
             (VARIANTS[variant].label, *(cell(found[case]) for case in cases))
@@ -146,11 +188,15 @@ def _functions(proofs: Document) -> Table:
 
 
 def _memory(memory: Document) -> Table:
-    rows = [
-        (name, f"{found['value']:,.0f} {found['unit']}")
-        for name, found in memory["figures"].items()
-    ]
-    return Table("Memory", memory["note"], ("What", "How much"), rows)
+    return Table(
+        "Memory",
+        f"Measured on {memory['made']}: {memory['machine']}. Series and clients: bytes that are still "
+        "allocated, for each one more. Growth: of the resident set, since a tenth of the commands was "
+        "done; hits, misses, write-backs and removals in pipelines and alone, on keys without end, with "
+        "spans sampled.",
+        ("What", "Bytes"),
+        [(what, f"{value:,}") for what, value in memory["bytes"]],
+    )
 
 
 def spread(of: Document) -> str:

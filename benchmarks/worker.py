@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import multiprocessing
 import signal
 import sys
@@ -138,7 +137,6 @@ class Worker:
     def run(self, case: str, operations: int) -> Lap:
         """One round."""
         run = self._runner(case, operations)
-        gc.collect()
         wall, caller, cpu = perf_counter(), thread_time(), process_time()
         run()
         wall, caller = perf_counter() - wall, thread_time() - caller
