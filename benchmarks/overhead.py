@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import signal
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -182,6 +183,8 @@ def isolate() -> None:
     for name in list(os.environ):
         if name.startswith("OTEL_"):
             del os.environ[name]
+    # A polite kill ends server and processes too, as Ctrl-C does.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     # A proxy would be between us and the sink; dictionaries are the same in all processes.
     os.environ |= {"no_grpc_proxy": "127.0.0.1", "PYTHONHASHSEED": "0"}
 

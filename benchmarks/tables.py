@@ -10,6 +10,7 @@ from benchmarks.cases import CASES
 from benchmarks.document import Document
 from benchmarks.variants import (
     BARE,
+    CONTRIB,
     FLOOR,
     FLOOR_DURATION,
     NO_PROVIDERS,
@@ -93,6 +94,7 @@ def _ratios(cases: Document, exporters: str) -> Table:
         "Both of the same round. Contrib counts nothing; its spans are sampled here.",
         cases,
         cell,
+        without=(BARE, CONTRIB),
     )
 
 
@@ -106,12 +108,18 @@ def _times(title: str, field: str, cases: Document, exporters: str) -> Table:
     )
 
 
-def _by_case(title: str, note: str, cases: Document, cell: Callable[[str, str], str]) -> Table:
+def _by_case(
+    title: str,
+    note: str,
+    cases: Document,
+    cell: Callable[[str, str], str],
+    without: Sequence[str] = (),
+) -> Table:
     ran = next(iter(cases.values()))
     rows = [
         (VARIANTS[variant].label, *(cell(case, variant) for case in cases))
         for variant in VARIANTS
-        if variant in ran
+        if variant in ran and variant not in without
     ]
     return Table(title, note, ("Watched by", *(CASES[case].label for case in cases)), rows)
 

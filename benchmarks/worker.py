@@ -10,6 +10,7 @@ import threading
 import traceback
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from multiprocessing.connection import Connection
 from time import perf_counter, process_time, thread_time
 from types import FrameType
@@ -105,16 +106,18 @@ def _serve(variant: str, url: str, endpoint: str | None, connection: Connection)
     """Answer until nobody asks any more."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the one who asks
     worker: Worker | None = None
-    while True:
-        try:
-            name, *arguments = connection.recv()
-        except EOFError:
-            return
+
+    def answer(name: str, *arguments: Any) -> tuple[Any, str]:
+        nonlocal worker
         try:
             worker = worker or Worker(VARIANTS[variant], url, endpoint)
-            connection.send((getattr(worker, name)(*arguments), ""))
+            return getattr(worker, name)(*arguments), ""
         except Exception:  # noqa: BLE001 - whatever it is, it is told
-            connection.send((None, traceback.format_exc()))
+            return None, traceback.format_exc()
+
+    with suppress(EOFError, OSError):  # of the pipe
+        while True:
+            connection.send(answer(*connection.recv()))
 
 
 class Worker:
