@@ -62,7 +62,7 @@ class Commands:
 
     def text_of(self, command: Command) -> str:
         """``SET ? ? EX ?``: one constant for each command, number of operands and options."""
-        shown = _words(command)
+        shown = _words(command) if command.rule.words else ()
         key = (command.rule.name, len(command.operands), shown)
         text = self._texts.get(key)
         if text is None:
@@ -133,9 +133,9 @@ def operation_of(commands: Sequence[Command], *, transaction: bool) -> tuple[str
     kind = "MULTI" if transaction else "PIPELINE"
     if not commands:
         return kind, kind
-    rule = commands[0].rule
-    if any(command.rule is not rule and command.rule.name != rule.name for command in commands):
+    if len({command.rule.name for command in commands}) > 1:
         return kind, kind
+    rule = commands[0].rule
     return f"{kind} {rule.name}", f"{kind} {rule.name if rule.known else OTHER_OPERATION}"
 
 

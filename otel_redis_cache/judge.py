@@ -81,7 +81,7 @@ class Judge:
         hit = self._hits.get(cache)
         if hit is None:
             hit = self._hits[cache] = Outcome()
-            outcomes.judge(hit, command, [cache], call.reply, terms, now=0)
+            outcomes.add_hit(hit, cache)
         return hit
 
     def _judge_replies(self, call: Call, replies: Sequence[Any]) -> None:
@@ -94,6 +94,11 @@ class Judge:
             pairs = list(zip(call.commands, replies, strict=False))
             expiring = outcomes.expiring_writes(pairs, now)
         for index, (command, reply) in enumerate(zip(call.commands, replies, strict=False)):
+            asks_for_hit = command.rule.asks_once and reply is not None and command.operands
+            is_plain = not outcome.is_followed and len(outcome.sizes) >= terms.max_sizes
+            if asks_for_hit and is_plain and not isinstance(reply, BaseException):
+                outcomes.add_hit(outcome, name_of(command.operands[0]))
+                continue
             caches = [*map(name_of, command.keys)]
             if isinstance(reply, BaseException):
                 if call.failure is None:

@@ -315,7 +315,8 @@ class Observer:
         describe = self._commands.describe
         if call.is_batch:
             call.commands = [describe(args) for args in call.args]
-            call.blocks = not call.transaction and True in [c.blocks for c in call.commands]
+            waits = [c for c in call.commands if c.rule.blocking is not None and c.blocks]
+            call.blocks = bool(waits) and not call.transaction
             call.operation, call.metric_operation = operation_of(
                 call.commands, transaction=call.transaction
             )

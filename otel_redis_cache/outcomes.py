@@ -123,8 +123,11 @@ def _judge_lookups(
         if read.counted and len(set(caches)) > 1 and len(set(found)) > 1:
             # The reply says how many of the keys are there, not which.
             caches = [names.MIXED_CACHES] * asked
-        for cache, hit in zip(caches, found, strict=False):
-            _add_lookup(outcome, cache, 1, hit=hit)
+        counts: dict[tuple[str | None, bool], int] = {}
+        for lookup in zip(caches, found, strict=False):
+            counts[lookup] = counts.get(lookup, 0) + 1
+        for (cache, hit), count in counts.items():
+            _add_lookup(outcome, cache, count, hit=hit)
     elif caches:
         hits = sum(found)
         if hits:
@@ -132,6 +135,12 @@ def _judge_lookups(
         if hits < asked:
             _add_lookup(outcome, caches[0], asked - hits, hit=False)
     return found
+
+
+def add_hit(outcome: Outcome, cache: str | None) -> None:
+    """What :func:`judge` adds for the hit of a command that asks once, where nobody asks for more."""
+    outcome.caches.add(cache)
+    _add_lookup(outcome, cache, 1, hit=True)
 
 
 def _add_lookup(outcome: Outcome, cache: str | None, count: int, *, hit: bool) -> None:
@@ -286,7 +295,7 @@ Expiring = Mapping[int, AbstractSet[object]]
 def expiring_writes(commands: Sequence[tuple[Command, Reply]], now: float) -> Expiring:
     """The keys that a batch writes and then gives a time to live, by an EXPIRE that took."""
     found: dict[int, set[object]] = {}
-    if not any(_expiry_of(command) for command, _ in commands):
+    if not [True for command, _ in commands if command.rule.lifetime is not None]:
         return found
     written: dict[object, list[int]] = {}
     for index, (command, reply) in enumerate(commands):
