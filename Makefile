@@ -8,10 +8,10 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install demo test check format collector golden constraints clean
+.PHONY: help install demo test check format bench bench-memory collector golden constraints clean
 
 help: ## List what can be made
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 install: .venv/.installed-dev ## Install the package, its demo and all tools into .venv
 
@@ -33,6 +33,12 @@ check: .venv/.installed-dev ## Lint, format, types, layers, spelling
 format: .venv/.installed-dev ## Format the code and repair what ruff can repair
 	$(bin)/ruff check --fix-only .
 	$(bin)/ruff format .
+
+bench: .venv/.installed-dev ## Measure what a call costs beside others; writes docs/performance.* (ARGS="--quick")
+	$(bin)/python -m benchmarks.overhead $(ARGS)
+
+bench-memory: .venv/.installed-dev ## Measure memory; writes docs/performance.* (ARGS="--commands 10000000")
+	$(bin)/python -m benchmarks.memory $(ARGS)
 
 collector: ## Find or build a real OpenTelemetry Collector and print its path
 	@collector-config/build-collector

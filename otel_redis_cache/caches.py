@@ -21,6 +21,9 @@ from otel_redis_cache.settings import PLACEHOLDER, Rules, Settings
 MAX_KEY_TEXT = 256
 """Characters of a key that are looked at; what stands behind them never decides its name."""
 
+MAX_FIRST = 64
+"""Characters in which the first delimiter stands."""
+
 MAX_REMEMBERED = 1_024
 """First parts that are remembered to be names, of keys that no framework shaped."""
 
@@ -95,7 +98,11 @@ class Caches:
                     return None if name == "-" else name
         if not self._automatic:
             return DEFAULT_CACHE
-        return self._automatic_name(text)
+        # Either Django's prefix is empty, or the key of its own behind it has a dot.
+        if text[:1] == ":" or "." in text:
+            return self._automatic_name(without_django_prefix(text))
+        first = text[: max(text.find(self._delimiter, 0, MAX_FIRST), 0)]
+        return first if first in self._plain else self._automatic_name(text)
 
     def template_of(self, key: object) -> str:
         """The key with what may identify somebody taken out: ``user:{}``."""
@@ -109,9 +116,6 @@ class Caches:
         return self._delimiter.join([head, *["{}"] * len(others)][:8])
 
     def _automatic_name(self, text: str) -> str:
-        # Either Django's prefix is empty, or the key of its own behind it has a dot.
-        if (text[:1] == ":" or "." in text) and (django := DJANGO_PREFIX.match(text)):
-            text = text[django.end() :]
         first = first_part(text, self._delimiter)
         if first in self._plain:
             return first
@@ -128,9 +132,15 @@ class Caches:
         return name
 
 
+def without_django_prefix(text: str) -> str:
+    """The key that an application gave to Django, or any other one as it is."""
+    prefix = DJANGO_PREFIX.match(text)
+    return text if prefix is None else text[prefix.end() :]
+
+
 def first_part(text: str, delimiter: str) -> str:
     """What stands before the first delimiter, without a hash tag's braces; empty without one."""
-    first = text[: max(text.find(delimiter, 0, 64), 0)]
+    first = text[: max(text.find(delimiter, 0, MAX_FIRST), 0)]
     if "{" in first or "}" in first:
         first = first.replace("{", "").replace("}", "")
     return first

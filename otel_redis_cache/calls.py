@@ -13,7 +13,7 @@ from opentelemetry.trace import Span
 
 from otel_redis_cache import clients, reasons, sweeps
 from otel_redis_cache import conventions as names
-from otel_redis_cache.facts import UNKNOWN_TARGET, Command, Failure, Outcome
+from otel_redis_cache.facts import NO_OUTCOME, UNKNOWN_TARGET, Command, Failure
 from otel_redis_cache.loads import Followed
 
 open_scope: ContextVar[Scope | None] = ContextVar("otel_redis_cache_call", default=None)
@@ -126,6 +126,7 @@ class Call:
     """With client-side caching: ``hit`` where nothing had to be sent, else ``miss``."""
     attempts: Attempts | None = None
     """Where the first one was not enough."""
+    outcome = NO_OUTCOME
     script_loads = 0
     started_unix = started = elapsed = 0
     _outer: Scope | None = None
@@ -139,7 +140,6 @@ class Call:
         self.instance = instance
         self.args = args
         self.kwargs = kwargs
-        self.outcome = Outcome()
         if sweeps.open_sweep.get() is not None:
             self.sweep = sweeps.around(instance, args, is_batch=self.is_batch)
         if self.sweep is not None:
@@ -164,6 +164,11 @@ class Call:
         self.elapsed = time.perf_counter_ns() - self.started
         self.scope.is_busy = True
         self.observer.end(self, error)
+
+    @property
+    def last_attempt(self) -> int:
+        """When the last attempt began."""
+        return self.started if self.attempts is None else self.attempts.last or self.started
 
     def as_sent(self, args: Sequence[Any]) -> Sequence[Any]:
         """What is sent in the place of a command, whose tuple the client may have made anew."""

@@ -229,19 +229,23 @@ def _checkout_async(must_wait: Callable[[Any], bool] | None = None) -> Make:
             watch = known.get(watched) or meet(self)
             if watch is None:
                 return await original(self, *args, **kwargs)
-            checkout, started = object(), perf_counter_ns()
+            connection, checkout, started = None, object(), perf_counter_ns()
             waits = must_wait is not None and watch.must_wait(must_wait, self)
             watch.is_closed = False
             try:
                 watch.pending.add(checkout)
                 connection = await original(self, *args, **kwargs)
-            except BaseException as error:
-                watch.failed(error, started)
-                raise
-            finally:
                 watch.pending.discard(checkout)
-            if waits or watch.times_all:
-                watch.obtained(connection, started)
+                if waits or watch.times_all:
+                    watch.obtained(connection, started)
+            except BaseException as error:
+                watch.pending.discard(checkout)
+                if connection is None:
+                    watch.failed(error, started)
+                else:
+                    with suppress(Exception):
+                        await self.release(connection)
+                raise
             return connection
 
         return get_connection

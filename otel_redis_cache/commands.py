@@ -62,7 +62,7 @@ class Commands:
 
     def text_of(self, command: Command) -> str:
         """``SET ? ? EX ?``: one constant for each command, number of operands and options."""
-        shown = _words(command)
+        shown = _words(command) if command.rule.words else ()
         key = (command.rule.name, len(command.operands), shown)
         text = self._texts.get(key)
         if text is None:
@@ -123,20 +123,19 @@ class Commands:
 
 
 def operation_of(commands: Sequence[Command], *, transaction: bool) -> tuple[str, str]:
-    """``db.operation.name`` on the span and on metrics.
+    """``db.operation.name`` of a batch, on the span and on metrics.
 
-    A batch is ``PIPELINE`` or ``MULTI``, followed by the command where all are the same one; a
+    It is ``PIPELINE`` or ``MULTI``, followed by the command where all are the same one; a
     batch of one command is that command.
     """
     if len(commands) == 1:
-        rule = commands[0].rule
-        return rule.name, rule.name if rule.known else OTHER_OPERATION
+        return commands[0].rule.operations
     kind = "MULTI" if transaction else "PIPELINE"
     if not commands:
         return kind, kind
-    rule = commands[0].rule
-    if any(command.rule is not rule and command.rule.name != rule.name for command in commands):
+    if len({command.rule.name for command in commands}) > 1:
         return kind, kind
+    rule = commands[0].rule
     return f"{kind} {rule.name}", f"{kind} {rule.name if rule.known else OTHER_OPERATION}"
 
 

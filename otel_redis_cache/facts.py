@@ -46,6 +46,8 @@ class Read(NamedTuple):
     """The reply is a list of them; otherwise it is the only one."""
     fields: Fields | None = None
     """The entries asked for, where they are fields of a hash."""
+    lone: bool = False
+    """Every form asks for one entry, and finds it where the reply is not nil."""
     meaning: str = ""
     """The rule in words, for ``docs/commands.md``."""
 
@@ -102,6 +104,11 @@ class Lifetime(NamedTuple):
     """The rule in words, for ``docs/commands.md``."""
 
 
+def first(_: Operands) -> Sequence[int]:
+    """The first operand."""
+    return (0,)
+
+
 def no_keys(_: Operands) -> Sequence[int]:
     """None."""
     return ()
@@ -126,8 +133,15 @@ class Rule(NamedTuple):
     lifetime: Lifetime | None = None
     procedure: bool = False
     """The first operand names a script or a function."""
+    asks_once: bool = False
+    """Asks for the one entry at its first operand, which is there where the reply is not nil; no more."""
     known: bool = True
     """Stands in the table, so that metrics may carry its name."""
+
+    @property
+    def operations(self) -> tuple[str, str]:
+        """``db.operation.name`` on the span and on metrics."""
+        return self.name, self.name if self.known else names.OTHER_OPERATION
 
 
 UNKNOWN_RULE = Rule(names.OTHER_OPERATION, known=False)
@@ -142,7 +156,8 @@ class Command(NamedTuple):
     @property
     def keys(self) -> Operands:
         """The operands that are keys; fewer than meant where the command is malformed."""
-        return self.at(self.rule.positions)
+        rule, operands = self
+        return operands[:1] if rule.positions is first else self.at(rule.positions)
 
     @property
     def blocks(self) -> bool:
@@ -283,3 +298,7 @@ class Outcome:
     def only_cache(self) -> str | None:
         """The cache that all keys of a call are in."""
         return next(iter(self.caches)) if len(self.caches) == 1 else None
+
+
+NO_OUTCOME = Outcome()
+"""Of a call that nobody has judged."""

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import functools
+import inspect
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Concatenate, ParamSpec, Protocol, TypeVar
+from typing import Concatenate, ParamSpec, Protocol, TypeVar, cast
 
 from otel_redis_cache.signals import raised_by_handler
 
@@ -39,17 +40,33 @@ def harmless(
     def guard(
         method: Callable[Concatenate[_S, _P], _R],
     ) -> Callable[Concatenate[_S, _P], _R | None]:
+        def contain(self: _S, fault: Exception) -> None:
+            if raised_by_handler(fault):
+                raise fault
+            with suppress(Exception):  # of a log handler, for example
+                self.recorder.contain(step, fault)
+
         @functools.wraps(method)
         def guarded(self: _S, /, *args: _P.args, **kwargs: _P.kwargs) -> _R | None:
             try:
                 return method(self, *args, **kwargs)
-            except Exception as fault:
-                if raised_by_handler(fault):
-                    raise
-                with suppress(Exception):  # of a log handler, for example
-                    self.recorder.contain(step, fault)
+            except Exception as fault:  # noqa: BLE001  # see above
+                contain(self, fault)
                 return None
 
-        return guarded
+        if [*inspect.signature(method).parameters] != ["self", "call"]:
+            return guarded
+        step_of_call = cast("Callable[[_S, object], _R]", method)
+
+        # The same where there is one argument, as every call has several such steps.
+        @functools.wraps(method)
+        def guarded_step(self: _S, call: object, /) -> _R | None:
+            try:
+                return step_of_call(self, call)
+            except Exception as fault:  # noqa: BLE001  # see above
+                contain(self, fault)
+                return None
+
+        return cast("Callable[Concatenate[_S, _P], _R | None]", guarded_step)
 
     return guard

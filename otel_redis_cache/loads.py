@@ -102,7 +102,7 @@ class OpenMisses:
 
     def __init__(self) -> None:
         """Start with none."""
-        self._by_key: OrderedDict[int, dict[Part, Miss]] = OrderedDict()
+        self.by_key: OrderedDict[int, dict[Part, Miss]] = OrderedDict()
         """By the hash of target and key, the oldest first; then by the hash of the field."""
         self._count = 0
         self._lock = threading.RLock()
@@ -111,12 +111,8 @@ class OpenMisses:
     def renew_locks(self) -> None:
         """In a forked child, which does not write back what its parent has missed."""
         self._lock = threading.RLock()
-        self._by_key = OrderedDict()
+        self.by_key = OrderedDict()
         self._count = 0
-
-    def __bool__(self) -> bool:
-        """Whether there is one; asked for before the lock is taken."""
-        return bool(self._by_key)
 
     def follow(
         self,
@@ -154,7 +150,7 @@ class OpenMisses:
     def _passes(self, key_hash: int, touch: Touch) -> bool:
         """Whether a touch opens no miss and ends none: nearly all do, and need no lock."""
         kind, key, *_ = touch
-        return kind != names.MISS and key is not None and key_hash not in self._by_key
+        return kind != names.MISS and key is not None and key_hash not in self.by_key
 
     def _follow(
         self,
@@ -181,11 +177,11 @@ class OpenMisses:
             self._forget(key_hash, self._parts(key_hash) if field is None else (part,))
 
     def _miss(self, key: int, part: Part, miss: Miss, followed: Followed) -> None:
-        met = self._by_key.setdefault(key, {}).setdefault(part, miss)
+        met = self.by_key.setdefault(key, {}).setdefault(part, miss)
         if met is miss:
             self._count += 1
             while self._count > MAX_OPEN:
-                oldest = next(iter(self._by_key))
+                oldest = next(iter(self.by_key))
                 self._forget(oldest, self._parts(oldest))
         elif met.caller != miss.caller:  # otherwise one asks again, as behind a lock
             followed.joined = True
@@ -203,7 +199,7 @@ class OpenMisses:
 
     def _end(self, key: int, parts: Sequence[Part], times: Times) -> list[Miss]:
         """The misses that this call came after, or made itself; they are no longer open."""
-        found = self._by_key.get(key, {})
+        found = self.by_key.get(key, {})
         ended = {
             part: miss
             for part in parts
@@ -214,31 +210,31 @@ class OpenMisses:
         return [*ended.values()]
 
     def _parts(self, key: int) -> list[Part]:
-        return [*self._by_key.get(key, ())]
+        return [*self.by_key.get(key, ())]
 
     def _forget(self, key: int, parts: Sequence[Part]) -> None:
-        found = self._by_key.get(key)
+        found = self.by_key.get(key)
         if found is None:
             return
         for part in parts:
             self._count -= found.pop(part, None) is not None
         if not found:
-            del self._by_key[key]
+            del self.by_key[key]
 
     def _forget_expired(self, key: int, times: Times) -> None:
-        if (found := self._by_key.get(key)) is not None:
+        if (found := self.by_key.get(key)) is not None:
             self._forget(key, [part for part, miss in found.items() if miss.opened < times.oldest])
 
     def _forget_oldest(self, times: Times) -> None:
         """From the oldest key on, those that nobody has written back for too long."""
-        while self._by_key:
-            oldest = next(iter(self._by_key))
+        while self.by_key:
+            oldest = next(iter(self.by_key))
             self._forget_expired(oldest, times)
-            if oldest in self._by_key:
+            if oldest in self.by_key:
                 break
 
     def _forget_target(self, target: Target) -> None:
-        for key, found in list(self._by_key.items()):
+        for key, found in list(self.by_key.items()):
             self._forget(key, [part for part, miss in found.items() if miss.target == target])
 
 

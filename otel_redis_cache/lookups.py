@@ -101,7 +101,7 @@ _NO_MATCH: Sequence[object] = (b"[]", "[]", [])
 _FOUND: Sequence[bool] = (True,)
 _MISSING: Sequence[bool] = (False,)
 
-ONE_FACT = Read(one, _not_nil, meaning="1; nil is a miss")
+ONE_FACT = Read(one, _not_nil, lone=True, meaning="1; nil is a miss")
 EACH_MEMBER = Read(_operands_from(1), _each_not_nil, meaning="each member; nil is a miss")
 ONE_VALUE = ONE_FACT._replace(values=True, sized=True)
 WHOLE = Read(one, _not_empty, values=True, meaning="1; an empty reply is a miss")

@@ -20,7 +20,9 @@ def open_command(
 ) -> Call | None:
     """A call for one command."""
     observer = seams.observer_of(client)
-    return None if observer is None else observer.open(client, args, options)
+    if observer is None or not (observer.is_heard or observer.find_audience()):
+        return None
+    return observer.open(client, args, options)
 
 
 def open_batch(

@@ -7,7 +7,6 @@ telemetry and never the application. A pipeline is the same story with the queue
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
@@ -15,23 +14,22 @@ from typing import Any, cast
 
 from opentelemetry import context as context_api
 from opentelemetry.context import Context
-from opentelemetry.instrumentation.utils import is_instrumentation_enabled
 from opentelemetry.trace import Span, get_current_span, set_span_in_context
 
-from otel_redis_cache import clients, clusters, connections, failures, outcomes, propagation
+from otel_redis_cache import clients, clusters, connections, failures, propagation, providers
 from otel_redis_cache import conventions as names
 from otel_redis_cache.caches import Caches
 from otel_redis_cache.calls import Attempts, Batch, Call, open_scope
 from otel_redis_cache.commands import Commands, operation_of
 from otel_redis_cache.consumption import Consumption
 from otel_redis_cache.descriptions import Descriptions, failed_attributes
-from otel_redis_cache.facts import Contact, Failure
+from otel_redis_cache.facts import Contact
 from otel_redis_cache.guard import harmless
+from otel_redis_cache.judge import Judge, failed_commands, first_failure, replies_of
 from otel_redis_cache.latencies import Latencies
 from otel_redis_cache.loads import Caller, Times, current_caller
 from otel_redis_cache.neighbours import Neighbours, metrics_of_redis_py
 from otel_redis_cache.operands import word
-from otel_redis_cache.outcomes import Expiring, Terms
 from otel_redis_cache.reasons import Label
 from otel_redis_cache.recorder import AttributeValue, Recorder
 from otel_redis_cache.settings import Settings
@@ -43,11 +41,6 @@ RequestHook = Callable[[Span, Any, Sequence[Any], Mapping[str, Any]], None]
 
 ResponseHook = Callable[[Span, Any, Any], None]
 """``response_hook(span, instance, response)``."""
-
-_NO_WRITES: Expiring = {}
-
-_OF_OUTCOMES = frozenset({"cache", "ratio", "ttl", "loads", "size", "pubsub", "streams"})
-"""Groups of metrics that are made of replies."""
 
 REDIRECTIONS = {"MOVED": names.MOVED, "ASK": names.ASK}
 """Answers that send the client of a cluster elsewhere, by ``error.type``."""
@@ -72,18 +65,17 @@ class Observer:
         counts = recorder.tallies
         self._caches = Caches(settings, counts.automatic_names, counts.overflow_of_names)
         self._descriptions = Descriptions(settings, self._commands, self._caches)
-        self._makes_spans = settings.traces
+        self._makes_spans = False
+        """Whether spans are wanted, and somebody takes them; until then it is asked again."""
+        self.is_heard = False
+        """Whether anybody takes what is wanted; until then it is asked again."""
+        self._speaks_to_itself = settings.snapshot or settings.propagate_context
         self._records_durations = "operations" in settings.metrics
         self._latencies = counts.latencies if settings.snapshot else None
         self._outages = counts.outages
         self._counts_caches = settings.counts_caches
-        self._follows_loads = settings.snapshot or "loads" in settings.metrics
+        self._judges = Judge(settings, self._caches, counts)
         self._measures_sizes = "size" in settings.metrics
-        self._always_judges = (
-            settings.snapshot
-            or settings.duration_by_cache
-            or not settings.metrics.isdisjoint(_OF_OUTCOMES)
-        )
         self._traffic = Traffic(settings, recorder)
         self._is_asked_for_more = settings.snapshot or self._traffic.is_followed
         self._propagates = settings.propagate_context
@@ -157,7 +149,7 @@ class Observer:
     ) -> Consumption | None:
         """The span of a consumer; None where the settings leave none to make."""
         settings = self._settings
-        if not settings.traces or self.is_off or not is_instrumentation_enabled():
+        if not settings.traces or self.is_off or providers.is_suppressed():
             return None
         if settings.require_parent_span and not get_current_span().get_span_context().is_valid:
             return None
@@ -189,13 +181,27 @@ class Observer:
             if clients.serves(client, scope.call.instance):
                 self._take_in(scope.call, args)
                 return False
-        if self.is_idle or not is_instrumentation_enabled():
+        if not self.is_heard and not self.find_audience():
+            return False
+        if providers.is_suppressed():
             return False
         if not self._has_looked:
             self._look_around(client)
         if args and args[0] in clusters.TOPOLOGY_COMMANDS and clusters.asks_by_itself(client):
             return False
         return not self.is_off
+
+    @harmless("open")
+    def find_audience(self) -> bool:
+        """Whether anybody takes what is wanted by now; asked again until all of it is taken."""
+        if self.is_idle:
+            return False
+        settings, audience = self._settings, self.recorder.audience
+        audience.look()
+        self._makes_spans = settings.traces and audience.takes_spans
+        counts = bool(settings.metrics) and audience.takes_metrics
+        self.is_heard = (self._makes_spans, counts) == (settings.traces, bool(settings.metrics))
+        return self._makes_spans or counts or self._speaks_to_itself
 
     def look_again(self) -> None:
         """Redis-py's own metrics are switched on or off."""
@@ -307,12 +313,18 @@ class Observer:
     @harmless("describe")
     def _describe(self, call: Call) -> None:
         describe = self._commands.describe
-        sent = call.args if call.is_batch else (call.args,)
-        call.commands = [describe(args) for args in sent]
-        call.blocks = not call.transaction and True in [c.blocks for c in call.commands]
-        call.operation, call.metric_operation = operation_of(
-            call.commands, transaction=call.transaction
-        )
+        if call.is_batch:
+            call.commands = [describe(args) for args in call.args]
+            waits = [c for c in call.commands if c.rule.blocking is not None and c.blocks]
+            call.blocks = bool(waits) and not call.transaction
+            call.operation, call.metric_operation = operation_of(
+                call.commands, transaction=call.transaction
+            )
+        else:
+            command = describe(call.args)
+            call.commands = (command,)
+            call.blocks = command.rule.blocking is not None and command.blocks
+            call.operation, call.metric_operation = command.rule.operations
 
     @harmless("target")
     def _locate(self, call: Call) -> None:
@@ -373,40 +385,47 @@ class Observer:
     def end(self, call: Call, error: BaseException | None) -> None:
         """What came of it: counted, recorded, and put on the span before that ends."""
         self._judge(call, error)
-        self._count_all(call, error)
+        server = self._outages.servers.get(call.target)
+        if server is not None and server.is_well and error is None and call.local is None:
+            server.answered = max(server.answered, call.last_attempt)
+            server.used = call.started + call.elapsed
+        else:
+            self._follow(call, error)
+        if self._counts_caches and call.sweep is None:
+            self._count(call)
+        if call.attempts is not None or call.local is not None or call.outcome.touches:
+            self._count_more(call, error)
+        if call.span is not None or call.deferred:
+            self._tell_span(call, error)
+        if self._records_durations:
+            self._record_duration(call)
+        if call.followed is not None or call.outcome.ttls or self._measures_sizes:
+            self._record_values(call)
+        if self._is_asked_for_more:
+            self._record_more(call)
+
+    def _count_more(self, call: Call, error: BaseException | None) -> None:
+        """What few calls have: attempts after the first, a local cache, misses that are open."""
+        if call.attempts is not None:
+            self._count_attempts(call, call.attempts)
+        if call.local is not None and error is None:
+            self._count_local(call, call.local)
+        if call.outcome.touches:
+            self._follow_loads(call)
+
+    def _tell_span(self, call: Call, error: BaseException | None) -> None:
+        """What came of the call, on its span; a poll that found something has one from here on."""
         if call.deferred:
             self._start_late(call, error)
         if call.span is not None:
             self._describe_end(call, call.span)
             if self._response_hook is not None and error is None:
                 self._ask_response_hook(self._response_hook, call, call.span)
-        if self._records_durations:
-            self._record_duration(call)
-        loaded = call.followed is not None and call.followed.loads
-        if call.outcome.ttls or loaded or (self._measures_sizes and call.outcome.sizes):
-            self._record_values(call)
-        if self._is_asked_for_more:
-            self._record_more(call)
-
-    def _count_all(self, call: Call, error: BaseException | None) -> None:
-        server = self._outages.servers.get(call.target)
-        if server is not None and server.is_well and error is None and call.local is None:
-            last = 0 if call.attempts is None else call.attempts.last
-            server.answered = max(server.answered, last or call.started)
-            server.used = call.started + call.elapsed
-        else:
-            self._follow(call, error)
-        if call.attempts is not None:
-            self._count_attempts(call, call.attempts)
-        if call.local is not None and error is None:
-            self._count_local(call, call.local)
-        if self._counts_caches and call.sweep is None:
-            self._count(call)
-        if call.outcome.touches:
-            self._follow_loads(call)
 
     def end_span(self, call: Call) -> None:
         """Back to the span that was current before; the call's own ends, whatever happened."""
+        if call.span is None and call.context_before is None:
+            return
         try:
             self._leave_span(call)
         finally:
@@ -414,86 +433,13 @@ class Observer:
 
     @harmless("outcome")
     def _judge(self, call: Call, error: BaseException | None) -> None:
-        if error is not None and not failures.watch_failed(error):
-            call.failure = call.failure or failures.failure_of(error)
-            call.failed_index = failures.failed_index(error)
-        if not self._always_judges and not self._shows_outcome(call):
-            return
-        call.replies = replies = self._replies(call, error)
-        if call.sweep is not None and not self._tells_more_than_its_sweep(call):
-            call.failure = call.failure or first_failure(replies)
-            return
-        name_of = self._caches.name_of if call.sweep is None else call.sweep.caches.get
-        terms = self._terms_of(call)
-        if replies is None:
-            if error is not None and not failures.refused(error):
-                for command in call.commands:
-                    caches = [name_of(key) for key in command.keys]
-                    outcomes.condemn(call.outcome, command, caches, terms)
-            return
-        call.outcome.is_followed = self._follows_loads and bool(self.recorder.tallies.open_misses)
-        pairs = list(zip(call.commands, replies, strict=False))
-        expiring = outcomes.expiring_writes(pairs, terms.now) if len(pairs) > 1 else _NO_WRITES
-        for index, (command, reply) in enumerate(pairs):
-            caches = [name_of(key) for key in command.keys]
-            if isinstance(reply, BaseException):
-                if call.failure is None:
-                    call.failure = failures.failure_of(reply)
-                outcomes.condemn(call.outcome, command, caches, terms)
-            else:
-                outcomes.judge(call.outcome, command, caches, reply, terms, expiring.get(index))
-
-    def _terms_of(self, call: Call) -> Terms:
-        max_sizes = 0
-        if self._measures_sizes:
-            max_sizes = sys.maxsize
-        elif call.is_recorded:
-            max_sizes = 2  # a span shows the size of a value that is the only one
-        return Terms(
-            call.started_unix / 1e9,
-            self._settings.count_probes,
-            self._follows_loads,
-            max_sizes,
-            self._reason_of(call) if call.label else None,
-        )
-
-    def _tells_more_than_its_sweep(self, call: Call) -> bool:
-        """Whether a part of a sweep, which counts for itself, is asked for its own outcome."""
-        return (
-            call.span is not None
-            or self._settings.duration_by_cache
-            or (self._follows_loads and bool(self.recorder.tallies.open_misses))
-        )
-
-    def _shows_outcome(self, call: Call) -> bool:
-        # Whether a batch failed is known from its replies alone.
-        return call.is_batch or call.deferred or call.is_recorded
-
-    def _replies(self, call: Call, error: BaseException | None) -> Sequence[Any] | None:
-        """One reply for each command; None where the client has none to show."""
-        if error is None:
-            if not call.is_batch:
-                return (call.reply,)
-            return replies_of(call.reply)
-        # Any other exception, of a response callback for example, says nothing about the replies.
-        seen = call.replies or clusters.results_of(call.queue)
-        return seen if any(reply is error for reply in seen) else None
-
-    def _reason_of(self, call: Call) -> Callable[[], str] | None:
-        """Gives the application's own reason for removals, as metrics may carry it."""
-        if call.sweep is not None:
-            reason = call.sweep.reason  # which the sweep has asked for, once for all its commands
-            return lambda: reason
-        if call.label is None:
-            return None
-        return partial(self.recorder.tallies.reason_of, call.label.reason)
+        self._judges.judge(call, error)
 
     @harmless("outage")
     def _follow(self, call: Call, error: BaseException | None) -> None:
         contact = failures.contact_of(error)
         if call.local == names.HIT:
             contact = Contact.UNKNOWN  # the server was not asked
-        last = 0 if call.attempts is None else call.attempts.last
         if call.blocks and contact is Contact.TIMED_OUT:
             contact = Contact.UNKNOWN  # it asked to wait for longer than the client does
         if call.target.address is not None:
@@ -502,7 +448,7 @@ class Observer:
                 contact,
                 call.failure.type if call.failure is not None else names.OTHER_ERROR,
                 started=call.started,
-                attempted=last or call.started,
+                attempted=call.last_attempt,
                 started_unix=call.started_unix,
                 ended=call.started + call.elapsed,
                 waited=call.blocks,
@@ -523,7 +469,7 @@ class Observer:
 
     @harmless("count")
     def _count(self, call: Call) -> None:
-        self.recorder.count(call.target, call.outcome)
+        self.recorder.tallies.take(call.target, call.outcome)
 
     def _record_more(self, call: Call) -> None:
         """What is off by default."""
@@ -631,26 +577,3 @@ def caller_of(call: Call) -> Caller:
     """Who made a call, by the trace that it was made in too."""
     around = get_current_span(call.context_before).get_span_context()
     return current_caller(around.trace_id if around.is_valid else 0)
-
-
-def replies_of(reply: object) -> list[Any] | None:
-    """A copy of the replies of a batch, which the application may change."""
-    return [*cast("list[object]", reply)] if isinstance(reply, list) else None
-
-
-def first_failure(replies: Sequence[Any] | None) -> Failure | None:
-    """That of the first command of a batch that failed."""
-    errors = (reply for reply in replies or () if isinstance(reply, BaseException))
-    error = next(errors, None)
-    return None if error is None else failures.failure_of(error)
-
-
-def failed_commands(call: Call) -> list[int]:
-    """The commands of a batch that failed, by index."""
-    if call.replies is not None:
-        return [i for i, reply in enumerate(call.replies) if isinstance(reply, BaseException)]
-    if call.failed_index is None:
-        return []
-    # Refused while it was queued, so that the server ran no command of the transaction.
-    others = [i for i in range(len(call.commands)) if i != call.failed_index]
-    return [call.failed_index, *others]

@@ -34,8 +34,6 @@ _K = TypeVar("_K")
 class Terms(NamedTuple):
     """On which terms the commands of a call are judged."""
 
-    now: float
-    """Unix time in seconds when the call was made, to tell past deadlines."""
     probes: bool = False
     """Whether existence checks are lookups."""
     follows: bool = False
@@ -52,6 +50,7 @@ def judge(
     caches: Names,
     reply: Reply,
     terms: Terms,
+    now: float,
     expiring: AbstractSet[object] | None = None,
 ) -> None:
     """Add what the reply of one command says.
@@ -62,12 +61,13 @@ def judge(
         caches: the cache name of each of its keys.
         reply: what came back.
         terms: on which the commands of a call are judged.
+        now: unix time in seconds when the call was made, to tell past deadlines.
         expiring: the keys that a later command of the same batch gave a time to live.
     """
     rule, operands = command
     read, removal, write, lifetime = rule.read, rule.removal, rule.write, rule.lifetime
     outcome.caches.update(caches)
-    removing = removal.asked(operands, terms.now) if removal is not None else 0
+    removing = removal.asked(operands, now) if removal is not None else 0
     found: Sequence[bool] = ()
     if read is not None and (terms.probes or not read.probe):
         found = _judge_lookups(outcome, read, operands, caches, reply)
@@ -88,19 +88,19 @@ def judge(
         elif stored and not is_past:
             _judge_stored(outcome, write, command, caches, terms, expiring)
     if lifetime is not None:
-        _judge_lifetime(outcome, lifetime, operands, caches, reply, terms.now)
+        _judge_lifetime(outcome, lifetime, operands, caches, reply, now)
     if read is not None and found and len(outcome.sizes) < terms.max_sizes:
         measure_reads(outcome, read, caches, reply, terms.max_sizes)
 
 
-def condemn(outcome: Outcome, command: Command, caches: Names, terms: Terms) -> None:
+def condemn(outcome: Outcome, command: Command, caches: Names, terms: Terms, now: float) -> None:
     """Add a command that was sent and failed: each of its lookups is an error."""
     rule, operands = command
     read, removal, write = rule.read, rule.removal, rule.write
     outcome.caches.update(caches)
     if read is not None and (terms.probes or not read.probe):
         _add_failed_lookups(outcome, read, caches, read.asked(operands))
-    if removal is not None and not removal.incidental and removal.asked(operands, terms.now) > 0:
+    if removal is not None and not removal.incidental and removal.asked(operands, now) > 0:
         cache = _one_cache(removal, caches)
         if cache is not None:
             _bump(outcome.removals, (cache, _reason(removal, terms), names.ERROR))
@@ -123,14 +123,24 @@ def _judge_lookups(
         if read.counted and len(set(caches)) > 1 and len(set(found)) > 1:
             # The reply says how many of the keys are there, not which.
             caches = [names.MIXED_CACHES] * asked
-        for cache, hit in zip(caches, found, strict=False):
-            _add_lookup(outcome, cache, 1, hit=hit)
+        counts: dict[tuple[str | None, bool], int] = {}
+        for lookup in zip(caches, found, strict=False):
+            counts[lookup] = counts.get(lookup, 0) + 1
+        for (cache, hit), count in counts.items():
+            _add_lookup(outcome, cache, count, hit=hit)
     elif caches:
         hits = sum(found)
-        for hit, count in ((True, hits), (False, asked - hits)):
-            if count:
-                _add_lookup(outcome, caches[0], count, hit=hit)
+        if hits:
+            _add_lookup(outcome, caches[0], hits, hit=True)
+        if hits < asked:
+            _add_lookup(outcome, caches[0], asked - hits, hit=False)
     return found
+
+
+def add_hit(outcome: Outcome, cache: str | None) -> None:
+    """What :func:`judge` adds for the hit of a command that asks once, where nobody asks for more."""
+    outcome.caches.add(cache)
+    _add_lookup(outcome, cache, 1, hit=True)
 
 
 def _add_lookup(outcome: Outcome, cache: str | None, count: int, *, hit: bool) -> None:
@@ -141,7 +151,8 @@ def _add_lookup(outcome: Outcome, cache: str | None, count: int, *, hit: bool) -
         outcome.hits += count
     else:
         outcome.misses += count
-    _bump(outcome.lookups, (cache, names.HIT if hit else names.MISS), count)
+    lookup = cache, names.HIT if hit else names.MISS
+    outcome.lookups[lookup] = outcome.lookups.get(lookup, 0) + count
 
 
 def _add_failed_lookups(outcome: Outcome, read: Read, caches: Names, asked: int) -> None:
@@ -284,7 +295,7 @@ Expiring = Mapping[int, AbstractSet[object]]
 def expiring_writes(commands: Sequence[tuple[Command, Reply]], now: float) -> Expiring:
     """The keys that a batch writes and then gives a time to live, by an EXPIRE that took."""
     found: dict[int, set[object]] = {}
-    if not any(_expiry_of(command) for command, _ in commands):
+    if not [True for command, _ in commands if command.rule.lifetime is not None]:
         return found
     written: dict[object, list[int]] = {}
     for index, (command, reply) in enumerate(commands):

@@ -19,6 +19,7 @@ from otel_redis_cache import observables, tallies
 from otel_redis_cache.facts import OTHER_TARGETS, Failure, Outcome, Target
 from otel_redis_cache.histograms import FastHistogram, PublicSeries, Series
 from otel_redis_cache.outages import Outage
+from otel_redis_cache.providers import Audience
 from otel_redis_cache.settings import Settings
 from otel_redis_cache.tallies import Attributes, Tallies
 
@@ -38,6 +39,7 @@ class Recorder:
     ) -> None:
         """Take the providers given, else the global ones."""
         version = package_version()
+        self.audience = Audience(tracer_provider, meter_provider)
         self._meter_provider = meter_provider
         tracer_provider = tracer_provider or trace.get_tracer_provider()
         meter_provider = meter_provider or metrics.get_meter_provider()
@@ -177,10 +179,6 @@ class Recorder:
                 "`service` in the configuration file",
                 names.SERVICE_INSTANCE_ID,
             )
-
-    def count(self, target: Target, outcome: Outcome) -> None:
-        """Bump the tallies of one call."""
-        self.tallies.take(target, outcome)
 
     def count_attempts(
         self, target: Target, retries: Iterable[str], redirections: Iterable[str]

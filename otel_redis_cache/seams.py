@@ -143,7 +143,7 @@ class Seams:
 
     def observer_of(self, client: Any) -> Observer | None:
         """Who watches this client."""
-        mark = mark_of(client)
+        mark: Mark | None = getattr(client, "__dict__", _NOTHING).get(MARK)
         return self.observer if mark is None else mark.observer or self.observer
 
     def observer_of_pool(self, pool: Any) -> Observer | None:

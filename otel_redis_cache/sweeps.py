@@ -173,7 +173,7 @@ class Sweep:
         if self._cache is not None:
             outcome.removals[self._cache, self._reason, effect] = 1
         if self._settings.counts_caches:
-            self.recorder.count(self._target, outcome)
+            self.recorder.tallies.take(self._target, outcome)
 
     def _only_cache(self) -> str | None:
         """The cache this was about; None where a rule says that it is none."""

@@ -13,6 +13,7 @@ from otel_redis_cache.facts import (
     Removal,
     Rule,
     Write,
+    first,
 )
 from otel_redis_cache.operands import (
     after_pairs,
@@ -23,11 +24,6 @@ from otel_redis_cache.operands import (
 )
 
 # Which operands are keys.
-
-
-def first(_: Operands) -> Sequence[int]:
-    """The first operand."""
-    return _FIRST
 
 
 def first_two(_: Operands) -> Sequence[int]:
@@ -120,7 +116,6 @@ def with_block(operands: Operands) -> bool:
     return any(word(option) == "BLOCK" for option in options)
 
 
-_FIRST = (0,)
 _FIRST_TWO = (0, 1)
 
 TTL = "EX PX EXAT PXAT"
@@ -142,6 +137,7 @@ def row(
     procedure: bool = False,
 ) -> Rule:
     """One row; without more than keys it says that the reply tells nothing about a cache."""
+    does_more = removal is not None or write is not None or lifetime is not None
     return Rule(
         name,
         "",
@@ -155,4 +151,5 @@ def row(
         blocking,
         lifetime,
         procedure,
+        asks_once=positions is first and read is not None and read.lone and not does_more,
     )

@@ -17,7 +17,7 @@ import redis.sentinel
 from opentelemetry import trace
 from opentelemetry.sdk.trace import ReadableSpan
 
-from otel_redis_cache import context_of, payload_of
+from otel_redis_cache import RedisCacheInstrumentor, context_of, payload_of
 from tests.real.processes import wait_until
 from tests.real.sentinels import Sentinels
 from tests.real.servers import RedisServer
@@ -356,6 +356,23 @@ def test_what_is_sent_to_one_of_several_databases_carries_its_span(
     assert [alone.name, batch.name] == ["XADD", "MULTI"]
     assert [one.span_id for one in carried] == [one.span_id for one in made if one]
     assert [payload_of(entry) for entry in entries] == [{b"total": b"5"}, {b"total": b"6"}]
+
+
+@several_databases
+@unclosed
+def test_the_pipelines_of_a_watched_client_of_several_databases_are_watched(
+    redis_server: RedisServer, recording: Recording
+) -> None:
+    """Also where single clients are watched, and no other is."""
+    client = several("redis", redis_server)
+    RedisCacheInstrumentor.instrument_client(client, **recording.providers)
+    client.pipeline().get("user:1").get("cart:1").execute()
+    RedisCacheInstrumentor.uninstrument_client(client)
+    client.pipeline().get("user:2").execute()
+    client.close()
+
+    assert recording.operations() == ["MULTI GET"]
+    assert recording.lookups() == {("user", "miss"): 1, ("cart", "miss"): 1}
 
 
 @several_databases

@@ -115,10 +115,13 @@ def test_counts_stay_exported_after_uninstrument(client: Any, recording: Recordi
     assert recording.lookups() == {("user", "miss"): 1}
 
 
-def test_a_provider_set_after_instrument_gets_the_counts_once(
+def test_a_provider_set_after_instrument_gets_what_happens_from_then_on_once(
     client: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The API's proxy passes its instruments on to the provider that is set later."""
+    """The API's proxy passes its instruments on to the provider that is set later.
+
+    Until then nobody listens, and a call is only passed on, as OpenTelemetry's own instruments do.
+    """
     from opentelemetry.metrics import _internal
 
     proxy = _internal._ProxyMeterProvider()
@@ -128,8 +131,9 @@ def test_a_provider_set_after_instrument_gets_the_counts_once(
     instrumentor.instrument()
     client.get("user:1")
     proxy.on_set_meter_provider(recording.meter_provider)
-    instrumentor.uninstrument()
     monkeypatch.setattr(metrics, "get_meter_provider", lambda: recording.meter_provider)
+    client.get("user:1")
+    instrumentor.uninstrument()
     instrumentor.instrument()
     client.get("user:1")
     instrumentor.uninstrument()
@@ -662,3 +666,26 @@ def test_without_conflict_nothing_is_said(
         client.get("user:1")
 
     assert [r for r in caplog.records if r.name == "otel_redis_cache"] == []
+
+
+def test_without_any_provider_a_call_is_only_passed_on(client: Any) -> None:
+    instrumentor = RedisCacheInstrumentor()
+    instrumentor.instrument()
+    client.set("user:1", "x")
+    seen = instrumentor._seams.observer.recorder.tallies  # type: ignore[union-attr]
+    try:
+        assert client.get("user:1") == b"x"
+        assert seen.requests.items() == []
+        assert seen.outages.servers == {}
+    finally:
+        instrumentor.uninstrument()
+
+
+def test_a_snapshot_needs_no_provider(client: Any) -> None:
+    instrumentor = RedisCacheInstrumentor()
+    instrumentor.instrument(snapshot=True)
+    try:
+        client.get("user:1")
+        assert instrumentor._seams.observer.recorder.tallies.requests.items() != []  # type: ignore[union-attr]
+    finally:
+        instrumentor.uninstrument()

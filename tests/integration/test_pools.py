@@ -14,7 +14,7 @@ from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, ClassVar, cast
 
 import pytest
 import redis
@@ -22,6 +22,7 @@ import redis.asyncio
 from redis.sentinel import Sentinel as SentinelClient
 
 from otel_redis_cache import RedisCacheInstrumentor, clients
+from otel_redis_cache.checkouts import Watch
 from tests.real.clusters import Cluster
 from tests.real.processes import wait_until
 from tests.real.sentinels import Sentinels
@@ -707,3 +708,81 @@ def test_ten_thousand_short_lived_asyncio_clients_leave_nothing(
     assert grown(lambda count: asyncio.run(several(count))) < 256 * 1024
     assert no_series(recording)
     assert sum(recording.counts(CREATED).values()) == 10_000
+
+
+def test_a_pool_that_cannot_be_read_keeps_no_other_from_being_read(
+    server: RedisServer, recording: Recording
+) -> None:
+    class OddPool(redis.ConnectionPool):
+        """Keeps its connections where nobody else looks."""
+
+        kept: ClassVar[list[Any]] = []
+
+        @property
+        def _available_connections(self) -> Any:
+            if looked:
+                raise RuntimeError("user:secret")
+            return self.kept
+
+        @_available_connections.setter
+        def _available_connections(self, kept: Any) -> None:
+            type(self).kept = kept
+
+    looked: list[bool] = []
+    recording.instrument()
+    with (
+        redis.Redis(connection_pool=OddPool(db=1, **at(server))) as odd,
+        redis.Redis(**at(server)) as client,
+    ):
+        odd.get("user:1")
+        client.get("user:1")
+        looked.append(True)
+        assert {name for name, _ in held(recording)} == {name_of(server)}
+        assert recording.counts("otel_redis_cache.errors")["connections"] > 0
+        looked.clear()
+
+
+def test_a_connection_without_a_dictionary_is_as_good_as_any(
+    server: RedisServer, recording: Recording
+) -> None:
+    class Bare:
+        """Looks like a connection, and can keep nothing."""
+
+        __slots__ = ("_inner",)
+
+        def __init__(self, **options: Any) -> None:
+            object.__setattr__(self, "_inner", redis.Connection(**options))
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(object.__getattribute__(self, "_inner"), name)
+
+    recording.instrument(metrics="default,pool_times")
+    pool: Any = redis.ConnectionPool(connection_class=cast("Any", Bare), **at(server))
+    client: Any = redis.Redis(connection_pool=pool)
+    with client:
+        assert client.get("user:1") is None
+        assert client.pipeline().get("user:1").execute() == [None]
+
+    assert recording.operations() == ["GET", "GET"]
+
+
+async def test_an_interrupted_asyncio_checkout_loses_no_connection(
+    server: RedisServer, recording: Recording, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class InterruptError(BaseException):
+        """As a job's time-out, right after the pool has given a connection."""
+
+    def strike(*_: object) -> None:
+        raise InterruptError
+
+    recording.instrument(metrics="default,pool_times")
+    pool = redis.asyncio.BlockingConnectionPool(max_connections=1, timeout=1, **at(server))
+    async with redis.asyncio.Redis(connection_pool=pool) as client:
+        await client.get("user:1")
+        with monkeypatch.context() as patched:
+            patched.setattr(Watch, "obtained", strike)
+            with pytest.raises(InterruptError):
+                await client.get("user:1")
+        assert await client.get("user:1") is None
+        assert held(recording) == {(name_of(server), "idle"): 1, (name_of(server), "used"): 0}
+    await pool.aclose()

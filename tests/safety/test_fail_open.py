@@ -24,6 +24,7 @@ from otel_redis_cache import (
     outcomes,
     pools,
     propagation,
+    providers,
     sweeps,
 )
 from otel_redis_cache import conventions as names
@@ -53,7 +54,7 @@ def broken(*_: object, **__: object) -> Any:
 
 
 STEPS: dict[str, tuple[object, str, str]] = {
-    "suppression": (observe, "is_instrumentation_enabled", "open"),
+    "suppression": (providers, "is_suppressed", "open"),
     "conflicts": (neighbours.Neighbours, "span_maker", "conflict"),
     "queue": (clients, "queued", "open"),
     "sending": (clients, "sends", "open"),

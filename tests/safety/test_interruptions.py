@@ -27,6 +27,7 @@ from opentelemetry.trace import INVALID_SPAN, get_current_span
 
 from otel_redis_cache import RedisCacheInstrumentor, calls
 from otel_redis_cache.recorder import Recorder
+from otel_redis_cache.tallies import Tallies
 from tests.real.servers import RedisServer
 from tests.recording import Recording
 
@@ -71,16 +72,19 @@ class JobTimeoutError(Exception):
     """What a job queue raises out of its signal handler."""
 
 
-@pytest.mark.parametrize("step", ["start", "record_duration", "end", "count"])
+@pytest.mark.parametrize(
+    ("owner", "step"),
+    [(Recorder, "start"), (Recorder, "record_duration"), (Recorder, "end"), (Tallies, "take")],
+)
 def test_a_time_out_of_the_application_is_never_contained(
-    client: Any, recording: Recording, monkeypatch: pytest.MonkeyPatch, step: str
+    client: Any, recording: Recording, monkeypatch: pytest.MonkeyPatch, owner: type, step: str
 ) -> None:
     def time_out(*_: object) -> None:
         raise JobTimeoutError
 
     recording.instrument()
     before = signal.signal(signal.SIGUSR1, time_out)
-    step_of_ours = getattr(Recorder, step)
+    step_of_ours = getattr(owner, step)
 
     def strike(*args: Any, **kwargs: Any) -> Any:
         signal.raise_signal(signal.SIGUSR1)
@@ -88,7 +92,7 @@ def test_a_time_out_of_the_application_is_never_contained(
 
     try:
         with monkeypatch.context() as patched:
-            patched.setattr(Recorder, step, strike)
+            patched.setattr(owner, step, strike)
             with pytest.raises(JobTimeoutError):
                 client.get("user:1")
     finally:
@@ -299,7 +303,7 @@ def test_an_interrupt_at_any_line_leaves_nothing_behind(client: Any, recording: 
         pass
 
     assert next(numbers) > 200
-    assert set(left_open) <= {"observed", "close", "end_span", "guarded", "_leave_span"}
+    assert set(left_open) <= {"observed", "close", "end_span", "guarded_step", "_leave_span"}
     assert len(left_open) <= 12
 
 
@@ -340,13 +344,13 @@ def test_a_time_out_is_known_in_whatever_form_its_handler_has(
     }
     recording.instrument()
     before = signal.signal(signal.SIGUSR1, forms[form])
-    count = Recorder.count
+    take = Tallies.take
 
     def strike(*args: Any) -> None:
         signal.raise_signal(signal.SIGUSR1)
-        count(*args)
+        take(*args)
 
-    monkeypatch.setattr(Recorder, "count", strike)
+    monkeypatch.setattr(Tallies, "take", strike)
     try:
         with pytest.raises(JobTimeoutError):
             client.get("user:1")

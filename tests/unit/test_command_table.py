@@ -29,7 +29,7 @@ for _case in (case for family in cases.CASES.values() for case in family):
     CASES.setdefault(_case.command.rule.name, []).append(_case)
 
 NOW = 1_700_000_000.0
-TERMS = Terms(NOW, probes=True, follows=True, max_sizes=100)
+TERMS = Terms(probes=True, follows=True, max_sizes=100)
 
 
 def names(text: str) -> set[str]:
@@ -217,10 +217,10 @@ def test_any_operands_and_any_reply_are_judged_and_lookups_add_up(
         assert asked == len(caches)
 
     def judged(outcome: Outcome) -> None:
-        judge(outcome, command, caches, reply, TERMS)
+        judge(outcome, command, caches, reply, TERMS, NOW)
 
     def condemned(outcome: Outcome) -> None:
-        condemn(outcome, command, caches, TERMS)
+        condemn(outcome, command, caches, TERMS, NOW)
 
     ways: tuple[Callable[[Outcome], None], ...] = (judged, condemned)
     for way in ways:

@@ -100,7 +100,7 @@ def test_what_is_deleted_or_found_is_no_longer_open(ending: Touch) -> None:
     story.call(2.0, ending)
 
     assert story.call(3.0, write("user:1")).loads == []
-    assert not story.misses
+    assert not story.misses.by_key
 
 
 def test_a_flush_ends_the_misses_of_its_server_alone() -> None:
@@ -180,7 +180,7 @@ def test_what_one_call_misses_and_writes_is_no_load_and_leaves_nothing_open() ->
     story = Story()
 
     assert story.call(1.0, miss("user:1"), write("user:1")).loads == []
-    assert not story.misses
+    assert not story.misses.by_key
 
 
 def test_a_hit_that_was_sent_before_the_miss_leaves_it_open() -> None:
@@ -200,7 +200,7 @@ def test_the_fields_of_a_hash_are_missed_one_by_one() -> None:
     assert len(story.call(2.0, write("user:1", "name")).loads) == 1
     assert len(story.call(3.0, write("user:1", "mail")).loads) == 1
     assert len(story.call(4.0, write("user:1", "")).loads) == 1
-    assert not story.misses
+    assert not story.misses.by_key
 
 
 def test_fields_missed_together_and_written_together_are_one_load_since_the_oldest() -> None:
@@ -250,7 +250,7 @@ def test_one_call_that_misses_more_than_is_remembered_is_harmless() -> None:
     story = Story()
     story.call(1.0, *(miss("user:1", i) for i in range(MAX_OPEN + 1)))
 
-    assert not story.misses
+    assert not story.misses.by_key
 
 
 def test_a_full_memory_of_misses_is_small_and_no_longer_grows() -> None:
@@ -271,10 +271,10 @@ def test_a_full_memory_of_misses_is_small_and_no_longer_grows() -> None:
 def test_no_key_is_kept() -> None:
     story = Story()
     story.call(1.0, miss("user:alice", "mail"))
-    (parts,) = story.misses._by_key.values()
+    (parts,) = story.misses.by_key.values()
     (found,) = parts.values()
 
-    assert "alice" not in repr(story.misses._by_key)
+    assert "alice" not in repr(story.misses.by_key)
     assert {type(getattr(found, name)) for name in found.__slots__} == {
         Target,
         str,
@@ -304,7 +304,7 @@ def test_each_load_and_each_stampede_is_seen_once_by_many_threads() -> None:
     for thread in threads:
         thread.join()
 
-    assert not story.misses
+    assert not story.misses.by_key
     assert 2_000 <= sum(loads) <= 16_000
     assert sum(stampedes) <= sum(loads)
 

@@ -124,7 +124,7 @@ def test_metrics_that_are_left_get_nothing_more_and_come_back(recording: Recordi
 
     def happen() -> None:
         recorder.record_duration(target, "GET", 1_000, None, None, blocking=False)
-        recorder.count(target, outcome)
+        recorder.tallies.take(target, outcome)
 
     happen()
     assert recorder.leave({"db.client.operation.duration", "cache.requests", "not.ours"}) == [
@@ -150,7 +150,7 @@ def test_what_is_left_to_redis_py_is_not_left_for_valkey_py(recording: Recording
     for system in ("redis", "valkey"):
         target = Target(system, "here")
         recorder.record_duration(target, "GET", 1_000, None, None, blocking=False)
-        recorder.count(target, outcome)
+        recorder.tallies.take(target, outcome)
 
     for metric in ("db.client.operation.duration", "cache.requests"):
         ((attributes, count),) = recording.points(metric)

@@ -1,0 +1,163 @@
+"""What came of a call: the replies, or the failure, of its commands, each judged by its row."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, cast
+
+from otel_redis_cache import clusters, failures, outcomes
+from otel_redis_cache.caches import Caches
+from otel_redis_cache.calls import Call
+from otel_redis_cache.facts import Failure, Outcome
+from otel_redis_cache.outcomes import Expiring, Terms
+from otel_redis_cache.settings import Settings
+from otel_redis_cache.tallies import Tallies
+
+_OF_OUTCOMES = frozenset({"cache", "ratio", "ttl", "loads", "size", "pubsub", "streams"})
+"""Groups of metrics that are made of replies."""
+
+_NO_EXPIRY: Expiring = {}
+
+
+class Judge:
+    """Says of each call what it did to its caches, and why it failed."""
+
+    def __init__(self, settings: Settings, caches: Caches, tallies: Tallies) -> None:
+        """Settings say what is asked for; what is not is not looked at."""
+        self._caches = caches
+        self._tallies = tallies
+        self.follows_loads = settings.snapshot or "loads" in settings.metrics
+        self._shows_caches = settings.duration_by_cache
+        self._is_always_asked = (
+            settings.snapshot
+            or settings.duration_by_cache
+            or not settings.metrics.isdisjoint(_OF_OUTCOMES)
+        )
+        # A span shows the size of a value that is the only one.
+        sizes = {True: 2, False: 0}
+        if "size" in settings.metrics:
+            sizes = dict.fromkeys(sizes, sys.maxsize)
+        self._hits: dict[str | None, Outcome] = {}
+        """Of a hit of one entry, by its cache: it is the same for each."""
+        self._terms = {
+            recorded: Terms(settings.count_probes, self.follows_loads, size)
+            for recorded, size in sizes.items()
+        }
+
+    def judge(self, call: Call, error: BaseException | None) -> None:
+        """Put into a call what came of it."""
+        if error is not None and not failures.watch_failed(error):
+            call.failure = call.failure or failures.failure_of(error)
+            call.failed_index = failures.failed_index(error)
+        if not self._is_always_asked and not self._shows_outcome(call):
+            return
+        if error is None and not call.is_batch:
+            replies: Sequence[Any] | None = (call.reply,)
+            if call.reply is not None and (hit := self._lone_hit(call)) is not None:
+                call.replies, call.outcome = replies, hit
+                return
+        else:
+            replies = replies_seen(call, error)
+        call.replies = replies
+        call.outcome = Outcome()
+        if call.sweep is not None and not self._tells_more_than_its_sweep(call):
+            call.failure = call.failure or first_failure(replies)
+            return
+        if replies is not None:
+            self._judge_replies(call, replies)
+        elif error is not None and not failures.refused(error):
+            self._judge_replies(call, [error] * len(call.commands))
+
+    def _lone_hit(self, call: Call) -> Outcome | None:
+        """A hit of one entry, which no open miss is about, and whose size nobody asks for."""
+        (command,), terms = call.commands, self._terms[call.is_recorded]
+        if not (command.rule.asks_once and command.operands) or terms.max_sizes:
+            return None
+        if self._tallies.open_misses.by_key or isinstance(call.reply, BaseException):
+            return None
+        cache = self._caches.name_of(command.operands[0])
+        hit = self._hits.get(cache)
+        if hit is None:
+            hit = self._hits[cache] = Outcome()
+            outcomes.add_hit(hit, cache)
+        return hit
+
+    def _judge_replies(self, call: Call, replies: Sequence[Any]) -> None:
+        outcome, now = call.outcome, call.started_unix / 1e9
+        terms = self._terms[call.is_recorded] if call.label is None else self._terms_of(call)
+        outcome.is_followed = terms.follows and bool(self._tallies.open_misses.by_key)
+        name_of = self._caches.name_of if call.sweep is None else call.sweep.caches.get
+        expiring = _NO_EXPIRY
+        if len(replies) > 1:
+            pairs = list(zip(call.commands, replies, strict=False))
+            expiring = outcomes.expiring_writes(pairs, now)
+        for index, (command, reply) in enumerate(zip(call.commands, replies, strict=False)):
+            asks_for_hit = command.rule.asks_once and reply is not None and command.operands
+            is_plain = not outcome.is_followed and len(outcome.sizes) >= terms.max_sizes
+            if asks_for_hit and is_plain and not isinstance(reply, BaseException):
+                outcomes.add_hit(outcome, name_of(command.operands[0]))
+                continue
+            caches = [*map(name_of, command.keys)]
+            if isinstance(reply, BaseException):
+                if call.failure is None:
+                    call.failure = failures.failure_of(reply)
+                outcomes.condemn(outcome, command, caches, terms, now)
+            else:
+                outcomes.judge(outcome, command, caches, reply, terms, now, expiring.get(index))
+
+    def _terms_of(self, call: Call) -> Terms:
+        terms = self._terms[call.is_recorded]
+        return terms if call.label is None else terms._replace(reason=self._reason_of(call))
+
+    def _reason_of(self, call: Call) -> Callable[[], str] | None:
+        """Gives the application's own reason for removals, as metrics may carry it."""
+        if call.sweep is not None:
+            reason = call.sweep.reason  # which the sweep has asked for, once for all its commands
+            return lambda: reason
+        return None if call.label is None else partial(self._tallies.reason_of, call.label.reason)
+
+    def _tells_more_than_its_sweep(self, call: Call) -> bool:
+        """Whether a part of a sweep, which counts for itself, is asked for its own outcome."""
+        return (
+            call.span is not None
+            or self._shows_caches
+            or (self.follows_loads and bool(self._tallies.open_misses.by_key))
+        )
+
+    def _shows_outcome(self, call: Call) -> bool:
+        # Whether a batch failed is known from its replies alone.
+        return call.is_batch or call.deferred or call.is_recorded
+
+
+def replies_seen(call: Call, error: BaseException | None) -> Sequence[Any] | None:
+    """One reply for each command; None where the client has none to show."""
+    if error is None:
+        return replies_of(call.reply)
+    # Any other exception, of a response callback for example, says nothing about the replies.
+    seen = call.replies or clusters.results_of(call.queue)
+    return seen if any(reply is error for reply in seen) else None
+
+
+def replies_of(reply: object) -> list[Any] | None:
+    """A copy of the replies of a batch, which the application may change."""
+    return [*cast("list[object]", reply)] if isinstance(reply, list) else None
+
+
+def first_failure(replies: Sequence[Any] | None) -> Failure | None:
+    """That of the first command of a batch that failed."""
+    errors = (reply for reply in replies or () if isinstance(reply, BaseException))
+    error = next(errors, None)
+    return None if error is None else failures.failure_of(error)
+
+
+def failed_commands(call: Call) -> list[int]:
+    """The commands of a batch that failed, by index."""
+    if call.replies is not None:
+        return [i for i, reply in enumerate(call.replies) if isinstance(reply, BaseException)]
+    if call.failed_index is None:
+        return []
+    # Refused while it was queued, so that the server ran no command of the transaction.
+    others = [i for i in range(len(call.commands)) if i != call.failed_index]
+    return [call.failed_index, *others]
