@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from otel_redis_cache import attempts, checkouts, clients, deliveries
 from otel_redis_cache.calls import Call, as_sent, open_scope, see_replies
+from otel_redis_cache.providers import none_is_set
 from otel_redis_cache.seams import MARK, Make, Method, Row, Seams, mark_of
 
 LIBRARIES = {"redis": "Redis", "valkey": "Valkey"}
@@ -20,7 +21,7 @@ def open_command(
 ) -> Call | None:
     """A call for one command."""
     observer = seams.observer_of(client)
-    if observer is None or not (observer.is_heard or observer.find_audience()):
+    if observer is None or (observer.is_unheard and none_is_set()):
         return None
     return observer.open(client, args, options)
 

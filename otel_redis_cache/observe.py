@@ -68,7 +68,9 @@ class Observer:
         self._makes_spans = False
         """Whether spans are wanted, and somebody takes them; until then it is asked again."""
         self.is_heard = False
-        """Whether anybody takes what is wanted; until then it is asked again."""
+        """Whether all that is wanted is taken; until then it is asked again."""
+        self.is_unheard = True
+        """Whether nobody takes any of it yet."""
         self._speaks_to_itself = settings.snapshot or settings.propagate_context
         self._records_durations = "operations" in settings.metrics
         self._latencies = counts.latencies if settings.snapshot else None
@@ -90,6 +92,7 @@ class Observer:
         """Whether another instrumentation makes the same telemetry, and ``on_conflict`` is off."""
         self._neighbours = Neighbours(matter=settings.traces and settings.on_conflict != "both")
         self._has_looked = False
+        self.find_audience()
 
     # Opening a call.
 
@@ -181,7 +184,7 @@ class Observer:
             if clients.serves(client, scope.call.instance):
                 self._take_in(scope.call, args)
                 return False
-        if not self.is_heard and not self.find_audience():
+        if self.is_idle or not (self.is_heard or self.find_audience()):
             return False
         if providers.is_suppressed():
             return False
@@ -194,14 +197,13 @@ class Observer:
     @harmless("open")
     def find_audience(self) -> bool:
         """Whether anybody takes what is wanted by now; asked again until all of it is taken."""
-        if self.is_idle:
-            return False
         settings, audience = self._settings, self.recorder.audience
         audience.look()
         self._makes_spans = settings.traces and audience.takes_spans
         counts = bool(settings.metrics) and audience.takes_metrics
         self.is_heard = (self._makes_spans, counts) == (settings.traces, bool(settings.metrics))
-        return self._makes_spans or counts or self._speaks_to_itself
+        self.is_unheard = not (self._makes_spans or counts or self._speaks_to_itself)
+        return not self.is_unheard
 
     def look_again(self) -> None:
         """Redis-py's own metrics are switched on or off."""

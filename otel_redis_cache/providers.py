@@ -9,11 +9,26 @@ from opentelemetry.instrumentation.utils import (
     suppress_instrumentation,
 )
 from opentelemetry.metrics import MeterProvider, NoOpMeterProvider
+from opentelemetry.metrics import _internal as _metrics
 from opentelemetry.trace import NoOpTracerProvider, TracerProvider
 
 with suppress_instrumentation():
     _SUPPRESSING = frozenset(get_current())
 """The keys by which a context says that nothing is to be instrumented."""
+
+
+_TRACING, _METERING = vars(trace), vars(_metrics)
+_UNKNOWN = object()
+
+
+def none_is_set() -> bool:
+    """Whether there is no global provider yet, for whom every call asks until there is one.
+
+    The API would look into the environment each time. Where it keeps its providers elsewhere, it is
+    asked.
+    """
+    tracers = _TRACING.get("_TRACER_PROVIDER", _UNKNOWN)
+    return tracers is None and _METERING.get("_METER_PROVIDER", _UNKNOWN) is None
 
 
 class Audience:
@@ -24,14 +39,15 @@ class Audience:
     ) -> None:
         """The providers given; the global ones stand in for those that are not."""
         self._given = (tracer_provider, meter_provider)
-        self._seen: tuple[object, object] = (None, None)
+        self._seen: tuple[int, int] | None = None
+        """The global providers that stood there last; they are set once, and live on."""
         self.takes_spans = False
         self.takes_metrics = False
 
     def look(self) -> None:
         """Look whether a global provider has been set."""
         tracers, meters = trace.get_tracer_provider(), metrics.get_meter_provider()
-        if self._seen[0] is tracers and self._seen[1] is meters:
+        if self._seen == (id(tracers), id(meters)):
             return
         given_tracers, given_meters = self._given
         self.takes_spans = not isinstance(given_tracers, NoOpTracerProvider) and (
@@ -41,7 +57,7 @@ class Audience:
             does_something(given_meters) or does_something(meters)
         )
         # Last, so that no other thread goes by what was so before.
-        self._seen = (tracers, meters)
+        self._seen = (id(tracers), id(meters))
 
 
 def does_something(provider: object) -> bool:
