@@ -135,6 +135,7 @@ STEPS = (
     "traffic",
     "propagate",
     "consume",
+    "watch",
 )
 NAMES_BOUND, REASONS_BOUND, SERIES_BOUND = "names", "reasons", "series"
 BOUNDS = (NAMES_BOUND, REASONS_BOUND, SERIES_BOUND)
@@ -197,6 +198,12 @@ LAG_BUCKETS = (
 CONNECTIONS, POOL_TIMES = "connections", "pool_times"
 """Groups of metrics that need wrappers of their own."""
 
+WATCH_COMMANDS, SAMPLE_MEMORY, LISTEN_EVENTS = "watch_commands", "sample_memory", "listen_events"
+"""Settings that make metrics about a server, beside those that each watched server has."""
+
+SERVER_ATTRIBUTES = (SERVER_ADDRESS, SERVER_PORT)
+"""Which server a point is about: the node, as it is reached; the path of a socket has no port."""
+
 
 class Metric(NamedTuple):
     """One row of the contract."""
@@ -206,7 +213,8 @@ class Metric(NamedTuple):
     unit: str
     description: str
     attributes: tuple[str, ...]
-    group: str | None = None  # the setting `metrics` switches it; None: always on
+    group: str | None = None
+    """Switches it, in the setting `metrics`; None: always on. Of a server: the setting that does."""
     buckets: tuple[float, ...] = ()
 
 
@@ -478,6 +486,9 @@ METRICS = (
     OWN_ERRORS,
     OVERFLOWS,
 )
+
+SERVER_METRICS: tuple[Metric, ...] = ()
+"""About a server, made by the process that watches it."""
 
 DEFAULT_GROUPS = ("operations", "cache", "ratio", "ttl", "loads", CONNECTIONS, "resilience")
 """What the setting ``metrics`` has on unless told otherwise."""
