@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -226,6 +227,17 @@ def collector(collector_binary: Path) -> Iterator[Collector]:
     """A fresh Collector that has seen nothing yet."""
     with Collector(collector_binary) as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def promtool() -> Path:
+    """What checks and tests rules of Prometheus."""
+    found = shutil.which("promtool")
+    if not found:
+        missing("promtool", "there is no promtool, which comes with Prometheus, on PATH")
+    said = subprocess.run([found, "--version"], capture_output=True, text=True, check=True)
+    requirement.ran["promtool"] = said.stdout.split()[2]
+    return Path(found)
 
 
 @pytest.fixture(scope="session")
