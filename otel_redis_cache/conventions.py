@@ -60,6 +60,7 @@ CACHE_REQUEST_TYPE = "cache.request.type"
 CACHE_WRITE_TTL = "cache.write.ttl"
 CACHE_WRITE_RESULT = "cache.write.result"
 CACHE_IO_DIRECTION = "cache.io.direction"
+EVICTION_REASON = "cache.eviction.reason"
 INVALIDATION_REMOVED = "cache.invalidation.removed"
 INVALIDATION_REASON = "cache.invalidation.reason"
 INVALIDATION_EFFECT = "cache.invalidation.effect"
@@ -108,6 +109,7 @@ PUBLISHED, RECEIVED = "publish", "receive"  # as redis-py's own metric of this n
 PROCESS = "process"
 DELETE, EXPIRE, FLUSH, RENAME, OVERWRITE = "delete", "expire", "flush", "rename", "overwrite"
 REASONS = (DELETE, EXPIRE, FLUSH, RENAME, OVERWRITE)
+EXPIRED, EVICTED = "expired", "evicted"  # as keyspace events are called
 REMOVED, NONE, PARTIAL, UNKNOWN = "removed", "none", "partial", "unknown"
 STEPS = (
     "open",
@@ -487,7 +489,16 @@ METRICS = (
     OVERFLOWS,
 )
 
-SERVER_METRICS: tuple[Metric, ...] = ()
+CACHE_EVICTIONS = Metric(
+    "cache.evictions",
+    "counter",
+    "{eviction}",
+    "Entries that the server dropped by itself, as its keyspace events tell.",
+    (*TARGET_ATTRIBUTES, CACHE_NAME, EVICTION_REASON),
+    LISTEN_EVENTS,
+)
+
+SERVER_METRICS: tuple[Metric, ...] = (CACHE_EVICTIONS,)
 """About a server, made by the process that watches it."""
 
 DEFAULT_GROUPS = ("operations", "cache", "ratio", "ttl", "loads", CONNECTIONS, "resilience")
