@@ -79,6 +79,12 @@ PUBSUB_DIRECTION = "redis.client.pubsub.message.direction"
 STEP = "otel_redis_cache.step"
 BOUND = "otel_redis_cache.bound"
 
+# Of a server, as the Collector's redis receiver calls them.
+CPU_STATE = "state"
+DATABASE = "db"
+COMMAND = "cmd"
+PERCENTILE = "percentile"
+
 # Of messages; all of these are marked "Development" upstream.
 MESSAGING_SYSTEM = "messaging.system"
 MESSAGING_OPERATION_NAME = "messaging.operation.name"
@@ -489,6 +495,162 @@ METRICS = (
     OVERFLOWS,
 )
 
+
+def _of_server(
+    name: str, kind: str, unit: str, description: str, *attributes: str, group: str | None = None
+) -> Metric:
+    return Metric(name, kind, unit, description, (*SERVER_ATTRIBUTES, *attributes), group)
+
+
+UPTIME = _of_server("redis.uptime", "counter", "s", "Seconds that the server has run.")
+CLIENTS_CONNECTED = _of_server(
+    "redis.clients.connected", "updowncounter", "{client}", "Clients connected, replicas aside."
+)
+CLIENTS_BLOCKED = _of_server(
+    "redis.clients.blocked", "updowncounter", "{client}", "Clients that wait in a blocking call."
+)
+CLIENTS_INPUT_BUFFER = _of_server(
+    "redis.clients.max_input_buffer", "gauge", "By", "Largest input buffer of a client lately."
+)
+CLIENTS_OUTPUT_BUFFER = _of_server(
+    "redis.clients.max_output_buffer", "gauge", "By", "Largest output buffer of a client lately."
+)
+MEMORY_USED = _of_server(
+    "redis.memory.used", "gauge", "By", "Memory that the server has taken from its allocator."
+)
+MEMORY_RSS = _of_server(
+    "redis.memory.rss", "gauge", "By", "Memory of the server as the operating system sees it."
+)
+MEMORY_PEAK = _of_server(
+    "redis.memory.peak", "gauge", "By", "The most memory that was used since the server started."
+)
+MEMORY_LUA = _of_server("redis.memory.lua", "gauge", "By", "Memory used by the Lua engine.")
+MEMORY_FRAGMENTATION = _of_server(
+    "redis.memory.fragmentation_ratio",
+    "gauge",
+    "1",
+    "redis.memory.rss / redis.memory.used; says nothing about a server that holds little.",
+)
+MAX_MEMORY = _of_server(
+    "redis.maxmemory", "gauge", "By", "Memory that the server may use; 0: as much as there is."
+)
+CHANGES_NOT_SAVED = _of_server(
+    "redis.rdb.changes_since_last_save", "updowncounter", "{change}", "Changes since the last dump."
+)
+LATEST_FORK = _of_server(
+    "redis.latest_fork", "gauge", "us", "How long the server stood still for its latest fork."
+)
+CONNECTIONS_RECEIVED = _of_server(
+    "redis.connections.received", "counter", "{connection}", "Connections that were accepted."
+)
+CONNECTIONS_REJECTED = _of_server(
+    "redis.connections.rejected", "counter", "{connection}", "Connections beyond maxclients."
+)
+COMMANDS_PROCESSED = _of_server(
+    "redis.commands.processed", "counter", "{command}", "Commands that the server has processed."
+)
+COMMANDS_PER_SECOND = _of_server(
+    "redis.commands", "gauge", "{ops}/s", "Commands that the server processes in a second."
+)
+NET_INPUT = _of_server("redis.net.input", "counter", "By", "Bytes read from the network.")
+NET_OUTPUT = _of_server("redis.net.output", "counter", "By", "Bytes written to the network.")
+KEYS_EXPIRED = _of_server("redis.keys.expired", "counter", "{event}", "Keys that have expired.")
+KEYS_EVICTED = _of_server(
+    "redis.keys.evicted", "counter", "{key}", "Keys evicted because the server was full."
+)
+KEYSPACE_HITS = _of_server(
+    "redis.keyspace.hits", "counter", "{hit}", "Lookups of keys that were there, by all clients."
+)
+KEYSPACE_MISSES = _of_server(
+    "redis.keyspace.misses", "counter", "{miss}", "Lookups of keys that were not, by all clients."
+)
+REPLICAS_CONNECTED = _of_server(
+    "redis.slaves.connected", "updowncounter", "{replica}", "Replicas connected to the server."
+)
+REPLICATION_OFFSET = _of_server(
+    "redis.replication.offset", "gauge", "By", "How far the server is in its replication stream."
+)
+REPLICATION_BACKLOG_OFFSET = _of_server(
+    "redis.replication.backlog_first_byte_offset",
+    "gauge",
+    "By",
+    "Where in its replication stream the server's backlog begins.",
+)
+CPU_TIME = _of_server(
+    "redis.cpu.time",
+    "counter",
+    "s",
+    "Time of the processor that the server used, by who used it and for what.",
+    CPU_STATE,
+)
+DATABASE_KEYS = _of_server("redis.db.keys", "gauge", "{key}", "Keys in a database.", DATABASE)
+DATABASE_EXPIRES = _of_server(
+    "redis.db.expires", "gauge", "{key}", "Keys in a database that have a time to live.", DATABASE
+)
+DATABASE_TTL = _of_server(
+    "redis.db.avg_ttl",
+    "gauge",
+    "ms",
+    "Average time to live in a database by the server's own estimate, which may be far off.",
+    DATABASE,
+)
+COMMAND_CALLS = _of_server(
+    "redis.cmd.calls", "counter", "{call}", "Calls of a command.", COMMAND, group=WATCH_COMMANDS
+)
+COMMAND_TIME = _of_server(
+    "redis.cmd.usec",
+    "counter",
+    "us",
+    "Time that the server spent on a command.",
+    COMMAND,
+    group=WATCH_COMMANDS,
+)
+COMMAND_LATENCY = _of_server(
+    "redis.cmd.latency",
+    "gauge",
+    "s",
+    "Percentiles of the time that a call of a command took since the server started.",
+    *(COMMAND, PERCENTILE),
+    group=WATCH_COMMANDS,
+)
+
+RECEIVER_METRICS = (
+    UPTIME,
+    CLIENTS_CONNECTED,
+    CLIENTS_BLOCKED,
+    CLIENTS_INPUT_BUFFER,
+    CLIENTS_OUTPUT_BUFFER,
+    MEMORY_USED,
+    MEMORY_RSS,
+    MEMORY_PEAK,
+    MEMORY_LUA,
+    MEMORY_FRAGMENTATION,
+    MAX_MEMORY,
+    CHANGES_NOT_SAVED,
+    LATEST_FORK,
+    CONNECTIONS_RECEIVED,
+    CONNECTIONS_REJECTED,
+    COMMANDS_PROCESSED,
+    COMMANDS_PER_SECOND,
+    NET_INPUT,
+    NET_OUTPUT,
+    KEYS_EXPIRED,
+    KEYS_EVICTED,
+    KEYSPACE_HITS,
+    KEYSPACE_MISSES,
+    REPLICAS_CONNECTED,
+    REPLICATION_OFFSET,
+    REPLICATION_BACKLOG_OFFSET,
+    CPU_TIME,
+    DATABASE_KEYS,
+    DATABASE_EXPIRES,
+    DATABASE_TTL,
+    COMMAND_CALLS,
+    COMMAND_TIME,
+    COMMAND_LATENCY,
+)
+"""What a server says of itself, under the names that the Collector's redis receiver has for it."""
+
 CACHE_EVICTIONS = Metric(
     "cache.evictions",
     "counter",
@@ -498,7 +660,10 @@ CACHE_EVICTIONS = Metric(
     LISTEN_EVENTS,
 )
 
-SERVER_METRICS: tuple[Metric, ...] = (CACHE_EVICTIONS,)
+SERVER_METRICS: tuple[Metric, ...] = (
+    *RECEIVER_METRICS,
+    CACHE_EVICTIONS,
+)
 """About a server, made by the process that watches it."""
 
 DEFAULT_GROUPS = ("operations", "cache", "ratio", "ttl", "loads", CONNECTIONS, "resilience")
