@@ -197,6 +197,8 @@ INVALIDATION_BUCKETS = (
     *(0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0),
 )
 
+SAMPLER_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.15, 0.25, 0.5, 1.0)
+
 LAG_BUCKETS = (
     *(0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0),
     *(10.0, 30.0, 60.0, 300.0, 900.0, 3600.0, 21600.0, 86400.0),
@@ -660,9 +662,56 @@ CACHE_EVICTIONS = Metric(
     LISTEN_EVENTS,
 )
 
+CACHE_ENTRIES = Metric(
+    "cache.entries",
+    "updowncounter",
+    "{entry}",
+    "Keys of the cache: exact, or estimated from a sample.",
+    (*TARGET_ATTRIBUTES, CACHE_NAME),
+    SAMPLE_MEMORY,
+)
+CACHE_ESTIMATED_SIZE = Metric(
+    "cache.estimated_size",
+    "updowncounter",
+    "By",
+    "Memory of the cache, as MEMORY USAGE tells it: exact, or estimated from a sample.",
+    (*TARGET_ATTRIBUTES, CACHE_NAME),
+    SAMPLE_MEMORY,
+)
+CACHE_ESTIMATED_SIZE_ERROR = Metric(
+    "cache.estimated_size.error",
+    "gauge",
+    "By",
+    "Half of the width of the 95 % interval of cache.estimated_size; 0 where all keys were seen.",
+    (*TARGET_ATTRIBUTES, CACHE_NAME),
+    SAMPLE_MEMORY,
+)
+CACHE_ENTRIES_WITHOUT_TTL = Metric(
+    "cache.entries.without_ttl",
+    "updowncounter",
+    "{entry}",
+    "Keys of the cache that never expire: exact, or estimated from a sample.",
+    (*TARGET_ATTRIBUTES, CACHE_NAME),
+    SAMPLE_MEMORY,
+)
+CACHE_SAMPLER_DURATION = Metric(
+    "cache.sampler.duration",
+    "histogram",
+    "s",
+    "Time that the sampler spent asking the server and waiting for answers, once a cycle.",
+    TARGET_ATTRIBUTES,
+    SAMPLE_MEMORY,
+    SAMPLER_BUCKETS,
+)
+
 SERVER_METRICS: tuple[Metric, ...] = (
     *RECEIVER_METRICS,
     CACHE_EVICTIONS,
+    CACHE_ENTRIES,
+    CACHE_ESTIMATED_SIZE,
+    CACHE_ESTIMATED_SIZE_ERROR,
+    CACHE_ENTRIES_WITHOUT_TTL,
+    CACHE_SAMPLER_DURATION,
 )
 """About a server, made by the process that watches it."""
 
