@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 from otel_redis_cache import conventions as names
 from otel_redis_cache.server.info import Attributes, Info, Point
@@ -31,18 +31,15 @@ class Totals:
         self._seen: dict[Series, int | float] = {}  # what the server said last
         self._before: dict[Series, int | float] = {}  # what it had said before it began anew
 
-    def follow(self, info: Info, points: Iterable[Point]) -> Iterator[Point]:
-        """The same points in the same order, each sum as its total. Take all of them."""
+    def follow(self, info: Info, points: Iterable[Point]) -> list[Point]:
+        """The same points in the same order, each sum as its total."""
         points = list(points)
         sums = {(p.metric, p.attributes): p.value for p in points if p.metric.kind == "counter"}
         for series in self._begun_anew(info.get("run_id", ""), sums):
             self._before[series] = self._before.get(series, 0) + self._seen[series]
             self._seen[series] = 0
-        for point in points:
-            if point.metric.kind != "counter":
-                yield point
-            elif (total := self._total(point)) is not None:
-                yield point._replace(value=total)
+        totals = [(point, self._total(point)) for point in points]
+        return [point._replace(value=total) for point, total in totals if total is not None]
 
     def _begun_anew(self, run: str, sums: dict[Series, int | float]) -> list[Series]:
         """What began at zero since the last look."""
@@ -61,6 +58,8 @@ class Totals:
     def _total(self, point: Point) -> int | float | None:
         """None for a new series where there are too many."""
         series = (point.metric, point.attributes)
+        if point.metric.kind != "counter":
+            return point.value
         if series not in self._seen and len(self._seen) >= names.MAX_SERIES:
             return None
         # An uptime falls by itself where the machine's clock is set.
