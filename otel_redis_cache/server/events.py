@@ -9,6 +9,7 @@ https://redis.io/docs/latest/develop/pubsub/keyspace-notifications/
 from __future__ import annotations
 
 import asyncio
+import itertools
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -24,6 +25,9 @@ NEEDED = "Exe"
 SILENCE = 15.0
 """Seconds without an event after which the server is asked whether it is there; as long again for
 its answer."""
+
+AT_ONCE = 100
+"""Events that are counted before other tasks have their turn."""
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 5.0
 """Seconds before connecting again; twice as long each time."""
@@ -50,7 +54,8 @@ class Listener:
     async def listen(self, client: Any) -> None:
         """Count what a node publishes about the client's database, until cancelled.
 
-        Needs one connection of the client's pool, and connects again whenever it is lost.
+        Needs one connection of the client's pool, and connects again whenever it is lost: the
+        client itself better does not.
 
         Raises:
             Exception: what ``name_of``, ``count`` or ``say`` raise.
@@ -90,9 +95,12 @@ class Listener:
         """Count until the connection is lost, or was and the client library has made another."""
         awaited = set(reasons)
         is_asked = False
-        while True:
+        for number in itertools.count(1):
+            if number % AT_ONCE == 0:
+                await asyncio.sleep(0)
             # Its public twin, get_message, tells redis-py's own metrics of each message.
-            reply: object = await subscription.parse_response(block=False, timeout=SILENCE)
+            reply: list[object] | None
+            reply = await subscription.parse_response(block=False, timeout=SILENCE)
             if reply is None:
                 if is_asked:
                     return

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 _SERVERS_WANTED = pytest.StashKey[bool]()
 _SERVER_FIXTURES = {
     "server",
+    "new_server",
     "redis_server",
     "valkey_server",
     "redis_container",
@@ -166,6 +167,14 @@ def server(request: pytest.FixtureRequest) -> RedisServer:
     """A real Valkey, then a real Redis, each up, empty and with its statistics at zero."""
     running: RedisServer = request.getfixturevalue(f"{request.param}_server")
     return _fresh(running)
+
+
+@pytest.fixture(params=["valkey", "redis", "redis_8"])
+def new_server(request: pytest.FixtureRequest) -> Iterator[RedisServer]:
+    """A Valkey, a Redis and a newer Redis of the test's own, which may change how they are set."""
+    shared: RedisServer = request.getfixturevalue(f"{request.param}_server")
+    with RedisServer(shared.kind, shared.binary) as server:
+        yield server
 
 
 P = TypeVar("P", bound="RedisServer | Cluster | Sentinels")
