@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.real.collector import CONFIGURATION
+from otel_redis_cache import conventions as names
+from tests.collector.test_collector_config import application
+from tests.real.collector import CONFIGURATION, Collector
 
 RULES = CONFIGURATION / "prometheus-rules.yaml"
 SERIES = Path(__file__).with_name("prometheus-rules.test.yaml")
@@ -31,6 +33,22 @@ def test_growth_time_to_full_and_fragmentation_are_told_where_they_mean_somethin
     done = say(promtool, "test", "rules", SERIES)
 
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_rules_read_what_prometheus_is_shown(collector: Collector) -> None:
+    """Names as the Collector writes them, with the attributes that the rules group by."""
+    read = set(re.findall(r"(?<![:\w])redis_\w+(?=\))", RULES.read_text(encoding="utf-8")))
+    server = {names.SERVER_ADDRESS: "cache", names.SERVER_PORT: 6380}
+    with application(collector) as app:
+        for metric in (names.MEMORY_USED, names.MAX_MEMORY, names.MEMORY_FRAGMENTATION):
+            gauge = app.meter.create_gauge(metric.name, metric.unit, metric.description)
+            gauge.set(1, server)
+        app.flush()
+    pages = [collector.wait_for(lambda it, n=name: it.prometheus_samples(n)) for name in read]
+
+    assert len(read) == 3
+    for (sample,) in pages:
+        assert {"server_address": "cache", "server_port": "6380"}.items() <= sample.labels.items()
 
 
 @pytest.mark.parametrize(
