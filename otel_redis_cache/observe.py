@@ -65,7 +65,7 @@ class Observer:
     ) -> None:
         """Put the leaves together: names, commands, emission."""
         self.recorder = recorder
-        self._settings = settings
+        self.settings = settings
         self._request_hook = request_hook
         self._response_hook = response_hook
         self._commands = Commands(settings.extra_commands, settings.scripts)
@@ -148,7 +148,7 @@ class Observer:
         if not self._observes(client, ()):
             return None
         return Sweep(
-            self.recorder, self._caches, self._settings, client, label, pattern, traced=traced
+            self.recorder, self._caches, self.settings, client, label, pattern, traced=traced
         )
 
     @harmless("consume")
@@ -156,7 +156,7 @@ class Observer:
         self, message: Any, producer: Context, destination: str | None
     ) -> Consumption | None:
         """The span of a consumer; None where the settings leave none to make."""
-        settings = self._settings
+        settings = self.settings
         if not settings.traces or self.is_off or not is_instrumentation_enabled():
             return None
         if settings.require_parent_span and not get_current_span().get_span_context().is_valid:
@@ -219,7 +219,7 @@ class Observer:
         flag is set last, so that none goes on without it.
         """
         try:
-            if self._settings.on_conflict != "both":
+            if self.settings.on_conflict != "both":
                 if left := self.recorder.leave(metrics_of_redis_py()):
                     self._leave_to("redis.observability", ", ".join(left))
                 self._leaves_spans(client, is_batch=False)
@@ -240,7 +240,7 @@ class Observer:
 
     def _leave_to(self, other: str, what: str) -> None:
         """Leave to another instrumentation what it makes, and say so once."""
-        if self._settings.on_conflict == "off":
+        if self.settings.on_conflict == "off":
             self.is_off = True
             line = "%s is active: this package is off (on_conflict=off)"
             self.recorder.say_once(line, other, once_for=other)
@@ -328,7 +328,7 @@ class Observer:
         if call.sweep is not None and not call.sweep.traced:
             return
         if not get_current_span().get_span_context().is_valid:
-            if self._settings.require_parent_span:
+            if self.settings.require_parent_span:
                 return
             if call.blocks:
                 # A worker's poll that finds nothing makes no span, which only the reply can tell.
@@ -364,7 +364,7 @@ class Observer:
         }
 
     def _wants_span(self, call: Call) -> bool:
-        include, exclude = self._settings.include_commands, self._settings.exclude_commands
+        include, exclude = self.settings.include_commands, self.settings.exclude_commands
         sent = {command.rule.name for command in call.commands}
         return (not include or not sent.isdisjoint(include)) and not (exclude and sent <= exclude)
 
@@ -451,7 +451,7 @@ class Observer:
             max_sizes = 2  # a span shows the size of a value that is the only one
         return Terms(
             call.started_unix / 1e9,
-            self._settings.count_probes,
+            self.settings.count_probes,
             self._follows_loads,
             max_sizes,
             self._reason_of(call) if call.label else None,
@@ -461,7 +461,7 @@ class Observer:
         """Whether a part of a sweep, which counts for itself, is asked for its own outcome."""
         return (
             call.span is not None
-            or self._settings.duration_by_cache
+            or self.settings.duration_by_cache
             or (self._follows_loads and bool(self.recorder.tallies.open_misses))
         )
 
@@ -540,7 +540,7 @@ class Observer:
     @harmless("loads")
     def _follow_loads(self, call: Call) -> None:
         ended = call.started + call.elapsed
-        oldest = ended - int(self._settings.load_window * 1e9)
+        oldest = ended - int(self.settings.load_window * 1e9)
         call.followed = self.recorder.tallies.follow(
             call.target,
             call.outcome,
@@ -585,7 +585,7 @@ class Observer:
     @harmless("duration")
     def _record_duration(self, call: Call) -> None:
         cache = None
-        if self._settings.duration_by_cache and not call.blocks:
+        if self.settings.duration_by_cache and not call.blocks:
             cache = call.outcome.only_cache
         self.recorder.record_duration(
             call.target,

@@ -429,6 +429,17 @@ def from_keywords(given: Mapping[str, object], environ: Mapping[str, str]) -> Se
     return _consistent(values, "the environment", never=given)
 
 
+def changed(base: Settings, given: Mapping[str, object]) -> Settings:
+    """The same settings but for some keywords.
+
+    Raises:
+        SettingError: for a keyword that does not exist or has a value that is not allowed.
+    """
+    for name in given:
+        _known(name)
+    return dataclasses.replace(base, **{name: parse(name, value) for name, value in given.items()})
+
+
 def _consistent(values: dict[str, Any], source: str, never: Container[str] = ()) -> Settings:
     """Settings of values that are allowed one by one, without those that do not go together.
 
