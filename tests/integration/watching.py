@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from otel_redis_cache import watch_server
+from otel_redis_cache import Watch, watch_server
 from otel_redis_cache.server import watch
 from tests.real.servers import RedisServer
 from tests.recording import Recording
@@ -18,13 +18,14 @@ PERIOD = 0.3
 
 
 @contextmanager
-def watched(recording: Recording, server: RedisServer, **options: Any) -> Iterator[None]:
-    """A server that is watched by the process that also uses it."""
+def watched(recording: Recording, server: Any, **options: Any) -> Iterator[Watch]:
+    """A server, a URL or a client that is watched by the process that also uses it."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(watch, "PERIOD", PERIOD)
-        made = watch_server(server.url, meter_provider=recording.meter_provider, **options)
+        where = server.url if isinstance(server, RedisServer) else server
+        made = watch_server(where, meter_provider=recording.meter_provider, **options)
     with made:
-        yield
+        yield made
 
 
 def told(recording: Recording, metric: str) -> Any:
