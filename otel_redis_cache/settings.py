@@ -72,7 +72,7 @@ def _url(value: object) -> str | None:
     if value is None:
         return None
     text = _text(value).strip()
-    if not text.startswith(WATCHED):
+    if not text.startswith(WATCHED) or text.endswith("://"):
         raise ValueError
     return text
 

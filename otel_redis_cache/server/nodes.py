@@ -10,6 +10,7 @@ import inspect
 from collections.abc import Callable, Coroutine, Iterable, Iterator
 from typing import Any, TypeVar
 
+from otel_redis_cache import pools
 from otel_redis_cache.failures import is_failure
 from otel_redis_cache.server.answers import answers
 from otel_redis_cache.server.info import parse
@@ -81,6 +82,7 @@ class Connections:
         # What only synchronous connections know, as OCSP, is left out.
         options = {name: value for name, value in options.items() if name in known}
         pool = self._redis.ConnectionPool(connection_class=kind, **options)
+        pools.leave_out(pool)
         return self._redis.Redis(connection_pool=pool)
 
 

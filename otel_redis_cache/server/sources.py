@@ -142,7 +142,9 @@ def _from_url(url: str) -> Source:
     # As of the one server that the Sentinels will name.
     single = f"{kind}://{login}{at}localhost/{others or f'?{options}'}"
     one = _from_client(_client(library, single, url))
-    sentinels = tuple(map(_sentinel, hosts.split(",")))
+    sentinels = tuple(filter(None, map(_sentinel, hosts.split(","))))
+    if not service or len(sentinels) <= hosts.count(","):
+        raise _unreadable(url)
     address = f"{','.join(map(str, sentinels[: clusters.MAX_SEEDS]))}/{service}"
     return Source(
         library,
@@ -163,9 +165,13 @@ def _client(library: str, url: str, given: str) -> Any:
         clients.target_of(made)
     except ValueError:
         # Its text may carry a part of a password.
-        message = f"watch is {settings.without_secrets(given)!r}, which {library}-py cannot read"
-        raise SettingError(message, "watch") from None
+        raise _unreadable(given) from None
     return made
+
+
+def _unreadable(url: str) -> SettingError:
+    shown, allowed = settings.without_secrets(url), settings.FIELDS["watch"].metadata["allowed"]
+    return SettingError(f"watch is {shown!r}, which cannot be read; allowed: {allowed}", "watch")
 
 
 def _library(wanted: str) -> str:
@@ -178,9 +184,12 @@ def _library(wanted: str) -> str:
     return found
 
 
-def _sentinel(text: str) -> Node:
-    host, _, port = text.strip().rpartition(":")
-    return Node(host, int(port)) if port.isdigit() and host else Node(text.strip(), SENTINEL_PORT)
+def _sentinel(text: str) -> Node | None:
+    """None where this is no address."""
+    host, _, port = text.strip().partition(":")
+    if not host or not (port or str(SENTINEL_PORT)).isdigit():
+        return None
+    return Node(host, int(port or SENTINEL_PORT))
 
 
 def _node_of(kwargs: Options, default_port: int = clients.DEFAULT_PORT) -> Node:

@@ -128,7 +128,6 @@ class Watch:
         sources: Callable[[], Iterable[Source]],
         settings: Settings,
         meter_provider: MeterProvider | None = None,
-        period: float | None = None,
     ) -> None:
         """Nobody is asked yet; ``sources`` is called in the thread."""
         self._sources = sources
@@ -137,7 +136,7 @@ class Watch:
         known = NamesOfServer(self.recorder.tallies.automatic_names)
         self._caches = Caches(settings, known, overflowed=lambda: None)
         self._readings = readings.of(meter_provider)
-        self._period = PERIOD if period is None else period
+        self._period = PERIOD
         self._running: Running | None = None
         self._is_closed = False
         self._before: list[Running | None] = []
