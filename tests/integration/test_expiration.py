@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
+from contextlib import ExitStack
 
 import pytest
 import redis
 
 from otel_redis_cache import conventions
-from tests.integration.watching import told, watched
+from tests.integration.watching import PERIOD, told, watched
 from tests.real.collector import CONFIGURATION
 from tests.real.processes import wait_until
 from tests.real.servers import RedisServer
@@ -43,7 +44,7 @@ def test_two_hundred_expirations_are_counted_within_two_seconds(
     publishing: RedisServer, recording: Recording
 ) -> None:
     """A5.1: not as invalidations, and not as evictions."""
-    recording.instrument()
+    recording.instrument(metrics="all")
     with watched(recording, publishing, listen_events=True), client_of(publishing) as client:
         wait_for_the_listener(publishing)
         for i in range(LONG):
@@ -69,6 +70,39 @@ def test_two_hundred_expirations_are_counted_within_two_seconds(
     assert (ours[1], stats["evicted_keys"]) == (0, "0")
     assert recording.counts("cache.invalidations") == {}
     assert recording.counts("cache.invalidation.requests") == {}
+    # What is heard is no message of the application's.
+    assert recording.counts("redis.client.pubsub.messages") == {}
+    assert set(recording.operations()) == {"SET", "PIPELINE SET"}
+
+
+def test_of_two_processes_one_listens_and_the_other_takes_over(
+    publishing: RedisServer, recording: Recording
+) -> None:
+    other = Recording()
+
+    def listeners() -> set[str]:
+        text = publishing.call("CLIENT", "LIST", "TYPE", "pubsub")
+        assert isinstance(text, str)
+        return {line.partition(" ")[0] for line in text.splitlines()}
+
+    def expire(start: int) -> None:
+        for i in range(start, start + 20):
+            publishing.call("SET", f"user:{i}", "x", "PX", "50")
+
+    with ExitStack() as first:
+        first.enter_context(watched(recording, publishing, listen_events=True))
+        wait_for_the_listener(publishing)
+        with watched(other, publishing, listen_events=True):
+            time.sleep(3 * PERIOD)
+            before = listeners()
+            assert len(before) == 1
+            expire(0)
+            wait_until(lambda: expired(recording) == 20, timeout=5, what="the first counts")
+            assert expired(other) == 0
+            first.close()
+            wait_until(lambda: listeners() - before, timeout=5, what="the other one listens")
+            expire(20)
+            wait_until(lambda: expired(other) == 20, timeout=5, what="the other one counts")
 
 
 def test_a_key_that_expires_when_it_is_looked_at_is_a_miss_and_one_expiration(
