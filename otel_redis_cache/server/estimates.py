@@ -82,10 +82,15 @@ class Sample:
         return _student(int(evidence) - 1) * deviation
 
 
-def combined(nodes: Iterable[Mapping[str, Estimate]]) -> dict[str, Estimate]:
-    """Of the nodes of a cluster, whose samples know nothing of each other."""
+def combined(nodes: Iterable[Mapping[str, Estimate] | None]) -> dict[str, Estimate]:
+    """Of the nodes of a cluster, whose samples know nothing of each other.
+
+    Nothing while one of them has nothing to tell (None): a part of a cluster is not the whole.
+    """
     found: dict[str, Estimate] = {}
     for estimates in nodes:
+        if estimates is None:
+            return {}
         for cache, other in estimates.items():
             mine = found.get(cache, Estimate(0, 0, 0, 0))
             found[cache] = Estimate(

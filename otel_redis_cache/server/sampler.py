@@ -16,7 +16,6 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
-from otel_redis_cache.conventions import SCOPE
 from otel_redis_cache.failures import failure_of
 from otel_redis_cache.server.estimates import Estimate, Sample
 
@@ -32,7 +31,6 @@ BATCH = 100
 PAUSE = 0.01
 """Seconds between two batches, for the server's other clients and this process's other threads."""
 
-_OWN = f"{SCOPE}:".encode()
 _ELSEWHERE = {"MOVED", "ASK", "TRYAGAIN"}
 """Answers about keys that have left this node of a cluster, or are about to."""
 
@@ -60,10 +58,11 @@ class Sampler:
                 several cycles.
             seed: Where in the keys of a server the first sample begins; None: anywhere.
         """
-        self.estimates: Mapping[str, Estimate] = {}
+        self.estimates: Mapping[str, Estimate] | None = None
         """By cache, of the last sample; the very first one tells while it grows.
 
-        A cache with so few keys that none was drawn is not in it.
+        None until there is something to tell. A cache with so few keys that none was drawn is not
+        in it.
         """
         self._name_of = name_of
         self._budget = keys
@@ -88,7 +87,7 @@ class Sampler:
         while not self._has_enough(sample, total):
             await asyncio.sleep(PAUSE)
             started = time.perf_counter()
-            await self._take(client, await self._source.keys(client), sample)
+            await self._take(client, sample)
             asked += time.perf_counter() - started
             if asked >= self._seconds:
                 break
@@ -123,18 +122,17 @@ class Sampler:
             return sample.keys >= min(self._budget, total)
         return self._source.is_exhausted
 
-    async def _take(self, client: Any, keys: Sequence[bytes], sample: Sample) -> None:
-        asking = client.pipeline(transaction=False)
-        for key in keys:
-            asking.memory_usage(key)
-            asking.pttl(key)
-        answers = [_number(reply) for reply in await asking.execute(raise_on_error=False)]
-        for key, size, ttl in zip(keys, answers[::2], answers[1::2], strict=True):
+    async def _take(self, client: Any, sample: Sample) -> None:
+        try:
+            keys = await self._source.keys(client)
+            answers = await _asked_about(client, keys)
+        except BaseException:
+            if not self._source.is_random:
+                self._sample = None  # without these keys it would never be exact
+            raise
+        for key, (size, ttl) in zip(keys, answers, strict=True):
             if size is not None and ttl is not None and ttl != _GONE:
-                sample.add(self._cache_of(key), size, expires=ttl != _NEVER_EXPIRES)
-
-    def _cache_of(self, key: bytes) -> str | None:
-        return None if key.startswith(_OWN) else self._name_of(key)
+                sample.add(self._name_of(key), size, expires=ttl != _NEVER_EXPIRES)
 
 
 class Source(Protocol):
@@ -202,6 +200,16 @@ class Drawn:
         for _ in range(BATCH):
             asking.randomkey()
         return [key for key in await asking.execute() if key is not None]
+
+
+async def _asked_about(client: Any, keys: Sequence[bytes]) -> list[tuple[int | None, int | None]]:
+    """The memory and the time to live of each key."""
+    asking = client.pipeline(transaction=False)
+    for key in keys:
+        asking.memory_usage(key)
+        asking.pttl(key)
+    replies = [_number(reply) for reply in await asking.execute(raise_on_error=False)]
+    return list(zip(replies[::2], replies[1::2], strict=True))
 
 
 def _number(reply: object) -> int | None:

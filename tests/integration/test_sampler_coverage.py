@@ -157,6 +157,7 @@ async def _samples(port: int) -> list[Mapping[str, Estimate]]:
             for seed in seeds:
                 sampler = Sampler(_name_of, keys=BUDGET, milliseconds=math.inf, seed=seed)
                 await sampler.cycle(client)
+                assert sampler.estimates is not None
                 found.append(sampler.estimates)
         return found
 

@@ -6,6 +6,7 @@ import itertools
 import math
 import random
 import statistics
+from collections.abc import Sequence
 
 import pytest
 from hypothesis import given
@@ -22,7 +23,7 @@ KEYS = st.lists(
 )
 
 
-def sample_of(keys: list[Key] | tuple[Key, ...], *, repeats: bool = False) -> Sample:
+def sample_of(keys: Sequence[Key], *, repeats: bool = False) -> Sample:
     sample = Sample(repeats=repeats)
     for cache, size, expires in keys:
         sample.add(cache, size, expires=expires)
@@ -113,7 +114,7 @@ def test_drawing_each_key_by_itself_is_never_exact() -> None:
 
 
 def test_a_few_keys_say_little() -> None:
-    keys: list[Key] = [("users", 100, True)] + [(None, 100, True)] * 999
+    keys: list[Key] = [("users", 100, True), *[(None, 100, True)] * 999]
     (estimate,) = sample_of(keys).estimates(10_000).values()
 
     assert (estimate.entries, estimate.size) == (10, 1_000)
@@ -147,3 +148,7 @@ def test_nodes_of_a_cluster_add_up_and_their_errors_add_up_in_squares() -> None:
         "sessions": Estimate(5, 50, 0, 5),
     }
     assert combined([]) == {}
+
+
+def test_a_part_of_a_cluster_is_not_the_whole() -> None:
+    assert combined([{"users": Estimate(10, 1_000, 30, 1)}, None]) == {}
