@@ -143,13 +143,13 @@ async def test_another_database_is_another_target(new_server: RedisServer) -> No
         await subscribed(new_server)
         expire(new_server, "user:1")
         async with CLIENTS["redis"](port=new_server.port, db=1) as client:
-            await client.set("user:1", "x", px=1)
+            await client.set("cart:1", "x", px=1)
             await asyncio.sleep(0.01)
-            await client.exists("user:1")
+            await client.exists("cart:1")
         await until(lambda: heard.counts, "one is counted")
         await asyncio.sleep(0.2)
 
-    assert heard.counts == {("user", "expired"): 1}
+    assert heard.counts == {("cart", "expired"): 1}
     assert stat(new_server, "expired_keys") == 2
 
 
