@@ -185,8 +185,8 @@ def _beside(mine: Point, theirs: list[Point]) -> Told:
     return Told(mine.metric, mine.value, values)
 
 
-PERIOD = 0.5
-"""Seconds between two questions of ours; the receiver asks every second."""
+PERIOD = 1.0
+"""Seconds between two questions, ours and the receiver's."""
 
 
 @contextmanager
