@@ -56,15 +56,20 @@ class Lease:
         self.free_in = math.inf
         """Seconds until that of another process expires, unless it is renewed."""
 
-    async def renew(self, period: float) -> None:
-        """Take it, or go on with it; where nobody answers, all stays as it was."""
+    async def renew(self, period: float) -> Exception | None:
+        """Take it, or go on with it; where nobody answers, all stays as it was.
+
+        Returns:
+            Why nobody did.
+        """
         node = self._nodes.primaries[0]
         if node != self._start:
             self._start_at(node)
         elif self.refusal is not None and time.monotonic() < self._silent_until:
-            return
-        await self._take(PERIODS * period)
+            return None
+        failure = await self._take(PERIODS * period)
         self._silent_until = time.monotonic() + SILENT_PERIODS * period
+        return failure
 
     async def release(self) -> None:
         """Let another process take it at once."""
@@ -76,15 +81,16 @@ class Lease:
         self._start = self._at = node
         self._key = KEY + self._role
 
-    async def _take(self, seconds: float) -> None:
+    async def _take(self, seconds: float) -> Exception | None:
         try:
             for _ in range(HOPS):
                 if await self._take_here(seconds):
-                    return
+                    break
         except Exception as error:
             if not is_failure(error):
                 raise
-            self._judge(failure_of(error))
+            return None if self._is_refusal(failure_of(error)) else error
+        return None
 
     async def _take_here(self, seconds: float) -> bool:
         """Whether the node answered; else it named another one, which is the next."""
@@ -116,11 +122,13 @@ class Lease:
         self._at = Node(told.get("master_host", ""), int(told.get("master_port", 0)))
         return True
 
-    def _judge(self, failure: Failure) -> None:
-        """A refusal, or nothing learnt."""
+    def _is_refusal(self, failure: Failure) -> bool:
+        """Whether the server does not let us, or its primary cannot be asked; else nothing is learnt."""
         is_answer = failure.status is not None
-        if failure.status not in PASSING and (is_answer or self._at != self._start):
+        is_refused = failure.status not in PASSING and (is_answer or self._at != self._start)
+        if is_refused:
             self.refusal = failure.type
             self.is_held = False
         if self._start is not None:
             self._start_at(self._start)
+        return is_refused

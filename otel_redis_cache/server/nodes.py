@@ -98,6 +98,7 @@ class Nodes:
         self.mode = "cluster" if source.is_cluster else ""
         """``standalone``, ``cluster`` or ``sentinel``; empty until it is known."""
         self.shards: tuple[Shard, ...] = ()
+        self._mute: dict[Node, BaseException] = {}
 
     def __iter__(self) -> Iterator[Node]:
         """All of them, each once."""
@@ -118,8 +119,13 @@ class Nodes:
         """Who is asked about the others; Sentinels are not watched themselves."""
         return self._guides
 
-    async def find(self) -> None:
-        """Ask who is there; where nobody tells, it is who was there last time."""
+    async def find(self) -> dict[Node, BaseException]:
+        """Ask who is there; where nobody tells, it is who was there last time.
+
+        Returns:
+            Why, by node, where nobody told.
+        """
+        self._mute = {}
         if self._source.service is not None:
             found = await self._first_answer(self._managed)
         else:
@@ -130,6 +136,7 @@ class Nodes:
                 found = (self._source.nodes[:1],)
         if found:
             self.shards = found
+        return self._mute
 
     async def _first_answer(self, ask: Callable[[Node], Coroutine[Any, Any, T | None]]) -> T | None:
         """Of the one that told last time, else of any other."""
@@ -140,14 +147,17 @@ class Nodes:
                 if isinstance(reply, BaseException):
                     if not is_failure(reply):
                         raise reply
+                    self._mute[node] = reply
                 elif reply is not None:
+                    self._mute = {}
                     self._guides = (node, *(other for other in guides if other != node))
                     return reply
         return None
 
     async def _mode(self, node: Node) -> str | None:
         reply = await self._connections.to(node).execute_command("INFO", "server")
-        return parse(reply).get("redis_mode")
+        told = parse(reply)
+        return told.get("redis_mode") or told.get("server_mode")  # as Valkey calls it
 
     async def _slots(self, node: Node) -> tuple[Shard, ...]:
         """``[[first slot, last slot, [host, port, ...] of the primary, ... of its replicas], ...]``."""

@@ -79,7 +79,7 @@ class Rounds:
             yield from duty.read(metric)
 
     async def _go_round(self, period: float) -> None:
-        await self._nodes.find()
+        self._note((await self._nodes.find()).items())
         if self._nodes.mode == "sentinel":
             self._recorder.say_once(
                 "%s is a Sentinel: to watch what it manages, watch redis+sentinel://%s/name",
@@ -90,7 +90,7 @@ class Rounds:
             return
         await self._connections.keep({*self._nodes, *self._nodes.guides})
         for duty, lease in self._duties:
-            await lease.renew(period)
+            self._note([(self._nodes.primaries[0], await lease.renew(period))])
             if lease.is_held or (self._leads and lease.refusal is not None):
                 await duty.attend(period)
             else:

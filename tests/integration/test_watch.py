@@ -15,7 +15,7 @@ from otel_redis_cache import SettingError, conventions, watch_server
 from otel_redis_cache.server import info
 from otel_redis_cache.server.sources import sources_of
 from tests.integration.kinds import Kind, Place
-from tests.integration.waiting import EventLoop, Waiting
+from tests.integration.waiting import Waiting
 from tests.integration.watching import PERIOD, told, watched
 from tests.real.clusters import Cluster
 from tests.real.processes import wait_until
@@ -149,15 +149,19 @@ def test_closing_takes_a_second_at_most_while_nobody_answers(
     new_server.resume()
 
 
+@pytest.fixture
+def instrumented(recording: Recording) -> Recording:
+    """Before there is a client: a cluster's soon forgets what it was told."""
+    recording.instrument()
+    return recording
+
+
 def test_each_kind_of_client_says_whom_to_watch(
+    instrumented: Recording,
     kind: Kind,
     place: Place,
     client: Any,
-    event_loop_of_clients: EventLoop,
-    recording: Recording,
 ) -> None:
-    if kind.is_async and kind.is_cluster:
-        client.ping()  # until then it knows its seeds alone
     given = client._behind if isinstance(client, Waiting) else client
     (source,) = sources_of(given)
     assert source.target.attributes == kind.target(place)
@@ -169,8 +173,8 @@ def test_each_kind_of_client_says_whom_to_watch(
         address, port = kind.address(place)
         wanted = {address if port is None else port}
 
-    with watched(recording, given):
-        wait_for(recording, wanted)
+    with watched(instrumented, given):
+        wait_for(instrumented, wanted)
 
 
 def test_a_client_of_several_databases_is_watched_at_each(
