@@ -180,7 +180,7 @@ async def test_a_server_that_publishes_too_little_is_said_once_with_what_would_c
     assert heard.counts == {("user", "expired"): 1}
 
 
-@pytest.mark.parametrize("flags", ["Exe", "AKE", "AEm"])
+@pytest.mark.parametrize("flags", ["Exe", "KEA", "AEm"])
 async def test_a_server_that_publishes_enough_is_not_talked_about(
     new_server: RedisServer, flags: str
 ) -> None:
