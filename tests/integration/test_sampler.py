@@ -249,13 +249,18 @@ class Vanishing:
 
     def __init__(self, asynchronous: Any, server: RedisServer) -> None:
         self._client, self._server = asynchronous, server
+        self._shown: set[bytes] = set()
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._client, name)
 
     async def scan(self, *args: Any, **options: Any) -> tuple[int, list[bytes]]:
         cursor, keys = await self._client.scan(*args, **options)
-        self._server.call("DEL", *(key.decode() for key in keys[::2]))
+        # A hash table that grows may show keys again, which were asked about then.
+        new = [key for key in keys if key not in self._shown]
+        self._shown.update(new)
+        if new:
+            self._server.call("DEL", *(key.decode() for key in new[::2]))
         return cursor, keys
 
 
