@@ -34,7 +34,10 @@ class Duty(Protocol):
         """Every period while this process has the lease."""
 
     async def rest(self) -> None:
-        """Nothing is known any more: another process has the lease, or this one stops."""
+        """Another process has the lease: nothing is known any more."""
+
+    async def stop(self) -> None:
+        """The process ends: what is known stays so."""
 
     def read(self, metric: names.Metric) -> Points:
         """What is known now; from any thread."""
@@ -81,6 +84,9 @@ class Reports:
         """Forget it all."""
         self._known = {}
 
+    async def stop(self) -> None:
+        """Nothing goes on between two rounds."""
+
     def read(self, metric: names.Metric) -> Points:
         """Of the last time, unless that is too long ago."""
         known = self._known
@@ -123,9 +129,14 @@ class Samples:
 
     async def rest(self) -> None:
         """Stop, and forget it all."""
+        await self.stop()
+        self._known, self._samplers = {}, {}
+
+    async def stop(self) -> None:
+        """End the step that is being made."""
         if self._cycle is not None:
             await cancelled([self._cycle])
-        self._cycle, self._known, self._samplers = None, {}, {}
+            self._cycle = None
 
     def read(self, metric: names.Metric) -> Points:
         """Of the last samples."""
@@ -201,9 +212,13 @@ class Events:
                 self._listening[node] = asyncio.create_task(self._listen(node))
 
     async def rest(self) -> None:
+        """Hang up, and tell nothing."""
+        await self.stop()
+        self._listening = {}
+
+    async def stop(self) -> None:
         """Hang up."""
-        listening, self._listening = self._listening, {}
-        await cancelled(listening.values())
+        await cancelled(self._listening.values())
 
     def read(self, metric: names.Metric) -> Points:
         """All that was counted since the process began to listen."""

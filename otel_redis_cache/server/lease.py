@@ -18,10 +18,11 @@ KEY = "otel_redis_cache:{lease}:"
 SCRIPT = """#!lua flags=allow-oom
 local holder = redis.call('GET', KEYS[1])
 if holder and holder ~= ARGV[1] then return {holder, redis.call('PTTL', KEYS[1])} end
-redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
-return {ARGV[1], tonumber(ARGV[2])}
+if ARGV[2] == '0' then redis.call('DEL', KEYS[1])
+else redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2]) end
+return {ARGV[1], 0}
 """
-"""Take what nobody holds, or renew; who holds it then, and for how many milliseconds."""
+"""Take what nobody else holds, renew it, or give it back after 0 ms; who holds it, and how long."""
 
 PERIODS = 3
 """For which a lease is taken."""
@@ -72,9 +73,9 @@ class Lease:
         return failure
 
     async def release(self) -> None:
-        """Let another process take it at once."""
-        if self.is_held:
-            await self._take(0.001)
+        """Let another process take it at once; this one may have it without knowing so."""
+        if self._start is not None and self.refusal is None:
+            await self._take(0)
             self.is_held = False
 
     def _start_at(self, node: Node) -> None:
@@ -111,8 +112,8 @@ class Lease:
         """Whether the node says that another one has the key, which is asked next."""
         status = failure_of(error).status
         if status == "MOVED":
-            host, port = str(getattr(error, "host", "")), int(getattr(error, "port", 0))
-            self._at = self._nodes.reached(host, port, self._at)
+            host, _, port = str(error).rpartition(" ")[2].rpartition(":")
+            self._at = self._nodes.reached(host, int(port), self._at)
             return True
         if status != "READONLY" or not self._nodes.is_alone:
             return False
@@ -124,8 +125,8 @@ class Lease:
 
     def _is_refusal(self, failure: Failure) -> bool:
         """Whether the server does not let us, or its primary cannot be asked; else nothing is learnt."""
-        is_answer = failure.status is not None
-        is_refused = failure.status not in PASSING and (is_answer or self._at != self._start)
+        is_behind = self._nodes.is_alone and self._at != self._start
+        is_refused = failure.status not in PASSING and (failure.status is not None or is_behind)
         if is_refused:
             self.refusal = failure.type
             self.is_held = False

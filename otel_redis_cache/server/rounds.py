@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Iterable
+from contextlib import suppress
 
 from otel_redis_cache import conventions as names
 from otel_redis_cache.failures import failure_of, is_failure
 from otel_redis_cache.recorder import Recorder
-from otel_redis_cache.server.answers import answers
+from otel_redis_cache.server.answers import PATIENCE, answers, cancelled
 from otel_redis_cache.server.duties import Duty, Events, NameOf, Reports, Samples
 from otel_redis_cache.server.lease import KEY, Lease
 from otel_redis_cache.server.nodes import Connections, Nodes
@@ -18,9 +19,6 @@ from otel_redis_cache.server.sources import Node, Source
 from otel_redis_cache.settings import Settings
 
 _OWN_KEYS = KEY.encode()
-
-LAST_SECONDS = 0.4
-"""That may be spent on leaving."""
 
 
 class Rounds:
@@ -51,32 +49,44 @@ class Rounds:
             duties.append(Samples(source, *every, name_of_others, self._note))
         if settings.listen_events:
             duties.append(Events(source, *every, name_of_others, self._note, recorder.say_once))
+        self._leaving = asyncio.Event()
         self._duties = [
             (duty, Lease(duty.role, holder, self._connections, self._nodes)) for duty in duties
         ]
 
     def begin(self, period: float) -> None:
-        """Go round after round, until that task is cancelled."""
+        """Go round after round, from now on."""
         self._going = asyncio.create_task(self._go_on(period))
 
-    async def _go_on(self, period: float) -> None:
-        while True:
-            started = time.monotonic()
-            said = await answers({self._source.nodes[0]: self._go_round(period)})
-            self._note(said.items())
-            free_in = min(lease.free_in for _, lease in self._duties)
-            pause = min(started + period - time.monotonic(), free_in)
-            await asyncio.sleep(max(pause, period / 20))
-
     async def leave(self) -> None:
-        """Let another process take over, and close every connection."""
-        await answers({lease: lease.release() for _, lease in self._duties}, LAST_SECONDS)
-        await answers({self: self._connections.keep()}, LAST_SECONDS)
+        """Let another process take over, and close every connection; what is known stays so."""
+        self._leaving.set()
+        await asyncio.wait([self._going], timeout=PATIENCE)
+        await cancelled([self._going])
+        for duty, _ in self._duties:
+            await duty.stop()
+        await answers({self: self._release()}, PATIENCE)
+        await answers({self: self._connections.keep()}, PATIENCE)
 
     def read(self, metric: names.Metric) -> Points:
         """What is known now; from any thread."""
         for duty, _ in self._duties:
             yield from duty.read(metric)
+
+    async def _go_on(self, period: float) -> None:
+        """A fault of ours ends the round that it is in."""
+        while not self._leaving.is_set():
+            started = time.monotonic()
+            said = await answers({self._source.nodes[0]: self._go_round(period)})
+            self._note(said.items())
+            free_in = min(lease.free_in for _, lease in self._duties)
+            pause = max(min(started + period - time.monotonic(), free_in), period / 20)
+            with suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(self._leaving.wait(), pause)
+
+    async def _release(self) -> None:
+        for _, lease in self._duties:
+            await lease.release()
 
     async def _go_round(self, period: float) -> None:
         self._note((await self._nodes.find()).items())

@@ -27,7 +27,7 @@ from otel_redis_cache.forks import renew_after_fork
 from otel_redis_cache.guard import harmless
 from otel_redis_cache.recorder import Recorder
 from otel_redis_cache.server import readings
-from otel_redis_cache.server.answers import answers, cancelled
+from otel_redis_cache.server.answers import answers
 from otel_redis_cache.server.readings import Points
 from otel_redis_cache.server.rounds import Rounds
 from otel_redis_cache.server.sources import Source
@@ -46,6 +46,12 @@ class Loop(asyncio.SelectorEventLoop):
     def __init__(self) -> None:
         """Wait with ``poll``: what a child does to an ``epoll`` happens to its parent too."""
         super().__init__(getattr(selectors, "PollSelector", selectors.SelectSelector)())
+        self._process = os.getpid()
+
+    def call_exception_handler(self, context: dict[str, Any]) -> None:
+        """Say nothing in a child about what is left of its parent's tasks when it ends."""
+        if os.getpid() == self._process:
+            super().call_exception_handler(context)
 
     async def getaddrinfo(self, *args: Any, **kwargs: Any) -> Any:
         """Look up a name here: threads of asyncio's keep a process from ending."""
@@ -96,7 +102,6 @@ class Running:
         for rounds in self.rounds:
             rounds.begin(self._period)
         await self._stop.wait()
-        await cancelled(asyncio.all_tasks() - {asyncio.current_task()})
         await answers({rounds: rounds.leave() for rounds in self.rounds})
 
 
