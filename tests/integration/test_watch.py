@@ -96,10 +96,10 @@ def test_a_server_that_does_not_answer_has_no_point_and_nobody_waits_for_it(
         longest = 0.0
         for _ in range(1_000):
             started = time.monotonic()
-            exported = recording.metrics()
+            recording.metrics()
             longest = max(longest, time.monotonic() - started)
         assert longest <= 1
-        assert "cache.writes" in exported
+        assert "cache.writes" in recording.metrics()
         assert not about_servers(recording) - {"cache.evictions"}
 
         new_server.revive()
