@@ -10,6 +10,7 @@ from typing import Any, get_args, get_type_hints
 from typing_extensions import is_typeddict
 
 from otel_redis_cache import Health, Snapshot, command_table, conventions
+from otel_redis_cache.conventions import Metric
 from otel_redis_cache.facts import Rule
 from otel_redis_cache.framework_keys import LIBRARIES
 from otel_redis_cache.settings import FIELDS, PREFIX
@@ -94,12 +95,25 @@ def telemetry() -> str:
         "is not on this page.",
         "## Metrics",
         "\n".join(
-            _table(("Metric", "Instrument", "Unit", "Attributes", "Group", "Meaning"), _metrics())
+            _table(
+                ("Metric", "Instrument", "Unit", "Attributes", "Group", "Meaning"),
+                _metrics(conventions.METRICS),
+            )
+        ),
+        "## Metrics about a server",
+        "Made by a process that watches one: `watch_server()`, or the setting `watch`. Every point "
+        "carries the address and port of the node it is about. The `redis.*` ones have the names, units, "
+        "types and attributes of the OpenTelemetry Collector's redis receiver.",
+        "\n".join(
+            _table(
+                ("Metric", "Instrument", "Unit", "Attributes", "Setting", "Meaning"),
+                _metrics(conventions.SERVER_METRICS),
+            )
         ),
         "## Buckets",
         "\n".join(
             f"- `{metric.name}`: {', '.join(map(str, metric.buckets))} {metric.unit}"
-            for metric in conventions.METRICS
+            for metric in (*conventions.METRICS, *conventions.SERVER_METRICS)
             if metric.buckets
         ),
         "## Attributes of spans",
@@ -132,8 +146,8 @@ def telemetry() -> str:
     )
 
 
-def _metrics() -> Iterable[tuple[str, ...]]:
-    for metric in conventions.METRICS:
+def _metrics(metrics: Iterable[Metric]) -> Iterable[tuple[str, ...]]:
+    for metric in metrics:
         kind = metric.kind if metric.kind == "histogram" else f"observable {metric.kind}"
         attributes = ", ".join(f"`{attribute}`" for attribute in metric.attributes)
         group = f"`{metric.group}`" if metric.group else "always"

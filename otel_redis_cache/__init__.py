@@ -7,8 +7,10 @@ from otel_redis_cache.instrumentor import RedisCacheInstrumentor
 from otel_redis_cache.invalidations import Invalidation, invalidate, invalidate_async
 from otel_redis_cache.messages import consumed, context_of, payload_of
 from otel_redis_cache.reasons import invalidation
+from otel_redis_cache.server.watch import Watch
 from otel_redis_cache.settings import SettingError
 from otel_redis_cache.snapshots import Snapshot, snapshot
+from otel_redis_cache.watching import watch_server
 
 __all__ = [
     "Health",
@@ -16,6 +18,7 @@ __all__ = [
     "RedisCacheInstrumentor",
     "SettingError",
     "Snapshot",
+    "Watch",
     "consumed",
     "context_of",
     "health",
@@ -24,4 +27,5 @@ __all__ = [
     "invalidation",
     "payload_of",
     "snapshot",
+    "watch_server",
 ]

@@ -114,7 +114,8 @@ class Finder:
         """What is known of a pool; None where nobody watches it, or its cluster is not ready yet."""
         era = self._seams.era
         observer = self._seams.observer_of_pool(pool)
-        if observer is None or not observer.watches_pools or observer.is_off:
+        is_watched = observer is not None and observer.watches_pools and not observer.is_off
+        if observer is None or not is_watched or pools.is_ours(pool):
             pool.__dict__[_UNWATCHED] = era
             return None
         name = clients.pool_name(pool)

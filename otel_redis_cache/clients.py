@@ -230,9 +230,12 @@ def _configured_address(pool: Any) -> tuple[str, int | None]:
     if (path := kwargs.get("path")) is not None:
         return str(path), None
     port = int(kwargs.get("port") or DEFAULT_PORT)
-    # Somebody's URL in the place of a host may carry a password.
-    host = str(kwargs.get("host") or "localhost").rpartition("@")[2].rpartition("://")[2]
-    return host, None if port == DEFAULT_PORT else port
+    return host_of(kwargs), None if port == DEFAULT_PORT else port
+
+
+def host_of(kwargs: Mapping[str, Any]) -> str:
+    """As a connection is told it; somebody's URL in the place of a host may carry a password."""
+    return str(kwargs.get("host") or "localhost").rpartition("@")[2].rpartition("://")[2]
 
 
 def _address_of(seeds: Seeds) -> tuple[str, int | None]:

@@ -60,6 +60,7 @@ CACHE_REQUEST_TYPE = "cache.request.type"
 CACHE_WRITE_TTL = "cache.write.ttl"
 CACHE_WRITE_RESULT = "cache.write.result"
 CACHE_IO_DIRECTION = "cache.io.direction"
+EVICTION_REASON = "cache.eviction.reason"
 INVALIDATION_REMOVED = "cache.invalidation.removed"
 INVALIDATION_REASON = "cache.invalidation.reason"
 INVALIDATION_EFFECT = "cache.invalidation.effect"
@@ -77,6 +78,12 @@ CONNECTION_STATE = "db.client.connection.state"
 PUBSUB_DIRECTION = "redis.client.pubsub.message.direction"
 STEP = "otel_redis_cache.step"
 BOUND = "otel_redis_cache.bound"
+
+# Of a server, as the Collector's redis receiver calls them.
+CPU_STATE = "state"
+DATABASE = "db"
+COMMAND = "cmd"
+PERCENTILE = "percentile"
 
 # Of messages; all of these are marked "Development" upstream.
 MESSAGING_SYSTEM = "messaging.system"
@@ -108,6 +115,7 @@ PUBLISHED, RECEIVED = "publish", "receive"  # as redis-py's own metric of this n
 PROCESS = "process"
 DELETE, EXPIRE, FLUSH, RENAME, OVERWRITE = "delete", "expire", "flush", "rename", "overwrite"
 REASONS = (DELETE, EXPIRE, FLUSH, RENAME, OVERWRITE)
+EXPIRED, EVICTED = "expired", "evicted"  # as keyspace events are called
 REMOVED, NONE, PARTIAL, UNKNOWN = "removed", "none", "partial", "unknown"
 STEPS = (
     "open",
@@ -135,6 +143,7 @@ STEPS = (
     "traffic",
     "propagate",
     "consume",
+    "watch",
 )
 NAMES_BOUND, REASONS_BOUND, SERIES_BOUND = "names", "reasons", "series"
 BOUNDS = (NAMES_BOUND, REASONS_BOUND, SERIES_BOUND)
@@ -188,6 +197,8 @@ INVALIDATION_BUCKETS = (
     *(0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0),
 )
 
+SAMPLER_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.15, 0.25, 0.5, 1.0)
+
 LAG_BUCKETS = (
     *(0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0),
     *(10.0, 30.0, 60.0, 300.0, 900.0, 3600.0, 21600.0, 86400.0),
@@ -196,6 +207,12 @@ LAG_BUCKETS = (
 
 CONNECTIONS, POOL_TIMES = "connections", "pool_times"
 """Groups of metrics that need wrappers of their own."""
+
+WATCH_COMMANDS, SAMPLE_MEMORY, LISTEN_EVENTS = "watch_commands", "sample_memory", "listen_events"
+"""Settings that make metrics about a server, beside those that each watched server has."""
+
+SERVER_ATTRIBUTES = (SERVER_ADDRESS, SERVER_PORT)
+"""Which server a point is about: the node, as it is reached; the path of a socket has no port."""
 
 
 class Metric(NamedTuple):
@@ -206,7 +223,8 @@ class Metric(NamedTuple):
     unit: str
     description: str
     attributes: tuple[str, ...]
-    group: str | None = None  # the setting `metrics` switches it; None: always on
+    group: str | None = None
+    """Switches it, in the setting `metrics`; None: always on. Of a server: the setting that does."""
     buckets: tuple[float, ...] = ()
 
 
@@ -478,6 +496,224 @@ METRICS = (
     OWN_ERRORS,
     OVERFLOWS,
 )
+
+
+def _of_server(
+    name: str, kind: str, unit: str, description: str, *attributes: str, group: str | None = None
+) -> Metric:
+    return Metric(name, kind, unit, description, (*SERVER_ATTRIBUTES, *attributes), group)
+
+
+UPTIME = _of_server("redis.uptime", "counter", "s", "Seconds that the server has run.")
+CLIENTS_CONNECTED = _of_server(
+    "redis.clients.connected", "updowncounter", "{client}", "Clients connected, replicas aside."
+)
+CLIENTS_BLOCKED = _of_server(
+    "redis.clients.blocked", "updowncounter", "{client}", "Clients that wait in a blocking call."
+)
+CLIENTS_INPUT_BUFFER = _of_server(
+    "redis.clients.max_input_buffer", "gauge", "By", "Largest input buffer of a client lately."
+)
+CLIENTS_OUTPUT_BUFFER = _of_server(
+    "redis.clients.max_output_buffer", "gauge", "By", "Largest output buffer of a client lately."
+)
+MEMORY_USED = _of_server(
+    "redis.memory.used", "gauge", "By", "Memory that the server has taken from its allocator."
+)
+MEMORY_RSS = _of_server(
+    "redis.memory.rss", "gauge", "By", "Memory of the server as the operating system sees it."
+)
+MEMORY_PEAK = _of_server(
+    "redis.memory.peak", "gauge", "By", "The most memory that was used since the server started."
+)
+MEMORY_LUA = _of_server("redis.memory.lua", "gauge", "By", "Memory used by the Lua engine.")
+MEMORY_FRAGMENTATION = _of_server(
+    "redis.memory.fragmentation_ratio",
+    "gauge",
+    "1",
+    "redis.memory.rss / redis.memory.used; says nothing about a server that holds little.",
+)
+MAX_MEMORY = _of_server(
+    "redis.maxmemory", "gauge", "By", "Memory that the server may use; 0: as much as there is."
+)
+CHANGES_NOT_SAVED = _of_server(
+    "redis.rdb.changes_since_last_save", "updowncounter", "{change}", "Changes since the last dump."
+)
+LATEST_FORK = _of_server(
+    "redis.latest_fork", "gauge", "us", "How long the server stood still for its latest fork."
+)
+CONNECTIONS_RECEIVED = _of_server(
+    "redis.connections.received", "counter", "{connection}", "Connections that were accepted."
+)
+CONNECTIONS_REJECTED = _of_server(
+    "redis.connections.rejected", "counter", "{connection}", "Connections beyond maxclients."
+)
+COMMANDS_PROCESSED = _of_server(
+    "redis.commands.processed", "counter", "{command}", "Commands that the server has processed."
+)
+COMMANDS_PER_SECOND = _of_server(
+    "redis.commands", "gauge", "{ops}/s", "Commands that the server processes in a second."
+)
+NET_INPUT = _of_server("redis.net.input", "counter", "By", "Bytes read from the network.")
+NET_OUTPUT = _of_server("redis.net.output", "counter", "By", "Bytes written to the network.")
+KEYS_EXPIRED = _of_server("redis.keys.expired", "counter", "{event}", "Keys that have expired.")
+KEYS_EVICTED = _of_server(
+    "redis.keys.evicted", "counter", "{key}", "Keys evicted because the server was full."
+)
+KEYSPACE_HITS = _of_server(
+    "redis.keyspace.hits", "counter", "{hit}", "Lookups of keys that were there, by all clients."
+)
+KEYSPACE_MISSES = _of_server(
+    "redis.keyspace.misses", "counter", "{miss}", "Lookups of keys that were not, by all clients."
+)
+REPLICAS_CONNECTED = _of_server(
+    "redis.slaves.connected", "updowncounter", "{replica}", "Replicas connected to the server."
+)
+REPLICATION_OFFSET = _of_server(
+    "redis.replication.offset", "gauge", "By", "How far the server is in its replication stream."
+)
+REPLICATION_BACKLOG_OFFSET = _of_server(
+    "redis.replication.backlog_first_byte_offset",
+    "gauge",
+    "By",
+    "Where in its replication stream the server's backlog begins.",
+)
+CPU_TIME = _of_server(
+    "redis.cpu.time",
+    "counter",
+    "s",
+    "Time of the processor that the server used, by who used it and for what.",
+    CPU_STATE,
+)
+DATABASE_KEYS = _of_server("redis.db.keys", "gauge", "{key}", "Keys in a database.", DATABASE)
+DATABASE_EXPIRES = _of_server(
+    "redis.db.expires", "gauge", "{key}", "Keys in a database that have a time to live.", DATABASE
+)
+DATABASE_TTL = _of_server(
+    "redis.db.avg_ttl",
+    "gauge",
+    "ms",
+    "Average time to live in a database by the server's own estimate, which may be far off.",
+    DATABASE,
+)
+COMMAND_CALLS = _of_server(
+    "redis.cmd.calls", "counter", "{call}", "Calls of a command.", COMMAND, group=WATCH_COMMANDS
+)
+COMMAND_TIME = _of_server(
+    "redis.cmd.usec",
+    "counter",
+    "us",
+    "Time that the server spent on a command.",
+    COMMAND,
+    group=WATCH_COMMANDS,
+)
+COMMAND_LATENCY = _of_server(
+    "redis.cmd.latency",
+    "gauge",
+    "s",
+    "Percentiles of the time that a call of a command took since the server started.",
+    *(COMMAND, PERCENTILE),
+    group=WATCH_COMMANDS,
+)
+
+RECEIVER_METRICS = (
+    UPTIME,
+    CLIENTS_CONNECTED,
+    CLIENTS_BLOCKED,
+    CLIENTS_INPUT_BUFFER,
+    CLIENTS_OUTPUT_BUFFER,
+    MEMORY_USED,
+    MEMORY_RSS,
+    MEMORY_PEAK,
+    MEMORY_LUA,
+    MEMORY_FRAGMENTATION,
+    MAX_MEMORY,
+    CHANGES_NOT_SAVED,
+    LATEST_FORK,
+    CONNECTIONS_RECEIVED,
+    CONNECTIONS_REJECTED,
+    COMMANDS_PROCESSED,
+    COMMANDS_PER_SECOND,
+    NET_INPUT,
+    NET_OUTPUT,
+    KEYS_EXPIRED,
+    KEYS_EVICTED,
+    KEYSPACE_HITS,
+    KEYSPACE_MISSES,
+    REPLICAS_CONNECTED,
+    REPLICATION_OFFSET,
+    REPLICATION_BACKLOG_OFFSET,
+    CPU_TIME,
+    DATABASE_KEYS,
+    DATABASE_EXPIRES,
+    DATABASE_TTL,
+    COMMAND_CALLS,
+    COMMAND_TIME,
+    COMMAND_LATENCY,
+)
+"""What a server says of itself, under the names that the Collector's redis receiver has for it."""
+
+CACHE_EVICTIONS = Metric(
+    "cache.evictions",
+    "counter",
+    "{eviction}",
+    "Entries that the server dropped by itself, as its keyspace events tell.",
+    (*TARGET_ATTRIBUTES, CACHE_NAME, EVICTION_REASON),
+    LISTEN_EVENTS,
+)
+
+CACHE_ENTRIES = Metric(
+    "cache.entries",
+    "updowncounter",
+    "{entry}",
+    "Keys of the cache: exact, or estimated from a sample.",
+    (*TARGET_ATTRIBUTES, CACHE_NAME),
+    SAMPLE_MEMORY,
+)
+CACHE_ESTIMATED_SIZE = Metric(
+    "cache.estimated_size",
+    "updowncounter",
+    "By",
+    "Memory of the cache, as MEMORY USAGE tells it: exact, or estimated from a sample.",
+    (*TARGET_ATTRIBUTES, CACHE_NAME),
+    SAMPLE_MEMORY,
+)
+CACHE_ESTIMATED_SIZE_ERROR = Metric(
+    "cache.estimated_size.error",
+    "gauge",
+    "By",
+    "Half of the width of the 95 % interval of cache.estimated_size; 0 where all keys were seen.",
+    (*TARGET_ATTRIBUTES, CACHE_NAME),
+    SAMPLE_MEMORY,
+)
+CACHE_ENTRIES_WITHOUT_TTL = Metric(
+    "cache.entries.without_ttl",
+    "updowncounter",
+    "{entry}",
+    "Keys of the cache that never expire: exact, or estimated from a sample.",
+    (*TARGET_ATTRIBUTES, CACHE_NAME),
+    SAMPLE_MEMORY,
+)
+CACHE_SAMPLER_DURATION = Metric(
+    "cache.sampler.duration",
+    "histogram",
+    "s",
+    "Time that the sampler spent asking the server and waiting for answers, once a cycle.",
+    TARGET_ATTRIBUTES,
+    SAMPLE_MEMORY,
+    SAMPLER_BUCKETS,
+)
+
+SERVER_METRICS: tuple[Metric, ...] = (
+    *RECEIVER_METRICS,
+    CACHE_EVICTIONS,
+    CACHE_ENTRIES,
+    CACHE_ESTIMATED_SIZE,
+    CACHE_ESTIMATED_SIZE_ERROR,
+    CACHE_ENTRIES_WITHOUT_TTL,
+    CACHE_SAMPLER_DURATION,
+)
+"""About a server, made by the process that watches it."""
 
 DEFAULT_GROUPS = ("operations", "cache", "ratio", "ttl", "loads", CONNECTIONS, "resilience")
 """What the setting ``metrics`` has on unless told otherwise."""

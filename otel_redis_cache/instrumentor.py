@@ -19,6 +19,8 @@ from otel_redis_cache.methods import ROWS
 from otel_redis_cache.observe import Observer, RequestHook, ResponseHook
 from otel_redis_cache.recorder import Recorder
 from otel_redis_cache.seams import Seams
+from otel_redis_cache.server.sources import sources_of
+from otel_redis_cache.server.watch import Watch
 from otel_redis_cache.settings import FileOptions, from_keywords
 from otel_redis_cache.tallies import Tallies
 
@@ -37,6 +39,7 @@ class RedisCacheInstrumentor(BaseInstrumentor):  # type: ignore[misc]  # untyped
 
     _seams = Seams(ROWS)
     _tallies: Tallies | None = None
+    _watch: Watch | None = None
 
     def instrumentation_dependencies(self) -> Collection[str]:
         """The client libraries that are installed, with the versions that can be watched."""
@@ -56,6 +59,9 @@ class RedisCacheInstrumentor(BaseInstrumentor):  # type: ignore[misc]  # untyped
 
         Raises:
             SettingError: a keyword does not exist or has a value that is not allowed.
+
+        A server to watch (the setting ``watch``) is asked when metrics are collected for the first
+        time: a process that nobody asks, or that is about to fork, has no thread of ours.
         """
         observer = _observer(**kwargs)
         self._seams.attach(observer)
@@ -63,10 +69,17 @@ class RedisCacheInstrumentor(BaseInstrumentor):  # type: ignore[misc]  # untyped
         if before is not None:
             in_use = [watching.recorder.tallies for watching in self._seams.observers()]
             before.silent = before not in in_use
+        url = observer.settings.watch
+        if url is not None:
+            self._watch = Watch(
+                lambda: sources_of(url), observer.settings, kwargs.get("meter_provider")
+            )
 
     def _uninstrument(self, **_: Any) -> None:
         """Put every class back as it was; counts stay exported as they are."""
         self._seams.detach()
+        if self._watch is not None:
+            self._watch.close()
 
     @classmethod
     def instrument_client(cls, client: Any, **kwargs: Any) -> None:

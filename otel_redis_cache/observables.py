@@ -21,7 +21,8 @@ Points = Iterable[tuple[int | float, Attributes]]
 
 def create(meter: Meter, counts: Tallies, settings: Settings) -> None:
     """Create the observable instruments that this provider does not have yet."""
-    counts.ratio.window = settings.hit_ratio_window
+    if names.CACHE_HIT_RATIO.group in settings.metrics:
+        counts.ratio.window = settings.hit_ratio_window
     readers: dict[names.Metric, Callable[[], Points]] = {
         metric: partial(_by_target, tally, metric.attributes[len(names.TARGET_ATTRIBUTES) :])
         for metric, tally in (

@@ -58,7 +58,7 @@ class Observer:
     ) -> None:
         """Put the leaves together: names, commands, emission."""
         self.recorder = recorder
-        self._settings = settings
+        self.settings = settings
         self._request_hook = request_hook
         self._response_hook = response_hook
         self._commands = Commands(settings.extra_commands, settings.scripts)
@@ -143,7 +143,7 @@ class Observer:
         if not self._observes(client, ()):
             return None
         return Sweep(
-            self.recorder, self._caches, self._settings, client, label, pattern, traced=traced
+            self.recorder, self._caches, self.settings, client, label, pattern, traced=traced
         )
 
     @harmless("consume")
@@ -151,7 +151,7 @@ class Observer:
         self, message: Any, producer: Context, destination: str | None
     ) -> Consumption | None:
         """The span of a consumer; None where the settings leave none to make."""
-        settings = self._settings
+        settings = self.settings
         if not settings.traces or self.is_off or providers.is_suppressed():
             return None
         if settings.require_parent_span and not get_current_span().get_span_context().is_valid:
@@ -197,7 +197,7 @@ class Observer:
     @harmless("open")
     def find_audience(self) -> bool:
         """Whether anybody takes what is wanted by now; asked again until all of it is taken."""
-        settings, audience = self._settings, self.recorder.audience
+        settings, audience = self.settings, self.recorder.audience
         audience.look()
         self._makes_spans = settings.traces and audience.takes_spans
         counts = bool(settings.metrics) and audience.takes_metrics
@@ -227,7 +227,7 @@ class Observer:
         flag is set last, so that none goes on without it.
         """
         try:
-            if self._settings.on_conflict != "both":
+            if self.settings.on_conflict != "both":
                 if left := self.recorder.leave(metrics_of_redis_py()):
                     self._leave_to("redis.observability", ", ".join(left))
                 self._leaves_spans(client, is_batch=False)
@@ -248,7 +248,7 @@ class Observer:
 
     def _leave_to(self, other: str, what: str) -> None:
         """Leave to another instrumentation what it makes, and say so once."""
-        if self._settings.on_conflict == "off":
+        if self.settings.on_conflict == "off":
             self.is_off = True
             line = "%s is active: this package is off (on_conflict=off)"
             self.recorder.say_once(line, other, once_for=other)
@@ -342,7 +342,7 @@ class Observer:
         if call.sweep is not None and not call.sweep.traced:
             return
         if not get_current_span().get_span_context().is_valid:
-            if self._settings.require_parent_span:
+            if self.settings.require_parent_span:
                 return
             if call.blocks:
                 # A worker's poll that finds nothing makes no span, which only the reply can tell.
@@ -378,7 +378,7 @@ class Observer:
         }
 
     def _wants_span(self, call: Call) -> bool:
-        include, exclude = self._settings.include_commands, self._settings.exclude_commands
+        include, exclude = self.settings.include_commands, self.settings.exclude_commands
         sent = {command.rule.name for command in call.commands}
         return (not include or not sent.isdisjoint(include)) and not (exclude and sent <= exclude)
 
@@ -488,7 +488,7 @@ class Observer:
     @harmless("loads")
     def _follow_loads(self, call: Call) -> None:
         ended = call.started + call.elapsed
-        oldest = ended - int(self._settings.load_window * 1e9)
+        oldest = ended - int(self.settings.load_window * 1e9)
         call.followed = self.recorder.tallies.follow(
             call.target,
             call.outcome,
@@ -533,7 +533,7 @@ class Observer:
     @harmless("duration")
     def _record_duration(self, call: Call) -> None:
         cache = None
-        if self._settings.duration_by_cache and not call.blocks:
+        if self.settings.duration_by_cache and not call.blocks:
             cache = call.outcome.only_cache
         self.recorder.record_duration(
             call.target,

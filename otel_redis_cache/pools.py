@@ -21,6 +21,7 @@ WATCHED = "_otel_redis_cache_watched"
 """The attribute of a pool that holds what is known of it."""
 
 _POOL = "_otel_redis_cache_pool"
+_OURS = "_otel_redis_cache_ours"
 _NOTHING: dict[str, Any] = {}
 
 
@@ -134,6 +135,16 @@ def watched(pool: object) -> Any:
 def leave(pool: object) -> None:
     """Watch this pool no more."""
     getattr(pool, "__dict__", _NOTHING).pop(WATCHED, None)
+
+
+def leave_out(pool: object) -> None:
+    """A pool of our own: it is not the application's, and nobody is to watch it."""
+    getattr(pool, "__dict__", _NOTHING)[_OURS] = True
+
+
+def is_ours(pool: object) -> bool:
+    """Whether it is one of our own."""
+    return _OURS in getattr(pool, "__dict__", _NOTHING)
 
 
 def belongs(connection: Any, pool: object) -> None:

@@ -23,6 +23,11 @@ SCRIPT_EFFECTS = ("reads", "removes", "takes")
 
 PREFIX = "OTEL_REDIS_CACHE_"
 
+WATCHED = (
+    *("redis://", "rediss://", "valkey://", "valkeys://", "unix://"),
+    *("redis+sentinel://", "rediss+sentinel://", "valkey+sentinel://", "valkeys+sentinel://"),
+)
+"""What the URL of a server to watch begins with."""
 
 PLACEHOLDER = re.compile(r"\{[A-Za-z_][A-Za-z0-9_]*\}|\*+|\?")
 """What stands for other text in the pattern of a rule."""
@@ -61,6 +66,23 @@ def _text(value: object) -> str:
 
 def _optional_text(value: object) -> str | None:
     return None if value is None else _text(value)
+
+
+def _url(value: object) -> str | None:
+    if value is None:
+        return None
+    text = _text(value).strip()
+    if not text.startswith(WATCHED) or text.endswith("://"):
+        raise ValueError
+    return text
+
+
+def without_secrets(url: object) -> object:
+    """A URL as it may be shown: without user, password and options."""
+    if not isinstance(url, str):
+        return url if url is None else type(url)
+    scheme, separator, rest = url.rpartition("://")
+    return f"{scheme}{separator}{rest.rpartition('@')[2].partition('?')[0]}"
 
 
 def _whole(value: object) -> int:
@@ -283,6 +305,33 @@ class Settings:
         "seconds from 1 to 86400",
         "How long a miss waits for its write-back: `cache.load.duration`, `cache.stampedes`.",
     )
+    watch: str | None = _setting(
+        None,
+        _url,
+        f"a URL that begins with {', '.join(WATCHED)}; for Sentinels "
+        "redis+sentinel://host:26379,host:26379/name",
+        "The server whose memory, keys, evictions and more to watch, beside the application's "
+        "calls: `docs/server.md`. Any node of a cluster stands for all of them.",
+    )
+    watch_commands: bool = _setting(
+        False, _flag, _FLAG, "Watch each command's calls and time at the server (`redis.cmd.*`)."
+    )
+    watch_leader: bool = _setting(
+        False,
+        _flag,
+        _FLAG,
+        "Watch where the server lets no process take the lease that makes one of them watch. "
+        "In exactly one process.",
+    )
+    sample_memory: bool = _setting(
+        False, _flag, _FLAG, "Estimate entries and memory of each cache, from samples of its keys."
+    )
+    listen_events: bool = _setting(
+        False,
+        _flag,
+        _FLAG,
+        "Count expired and evicted entries by cache, from the server's keyspace events.",
+    )
     on_conflict: str = _setting(
         "yield",
         _one_of("yield", "both", "off"),
@@ -388,6 +437,17 @@ def from_keywords(given: Mapping[str, object], environ: Mapping[str, str]) -> Se
     return _consistent(values, "the environment", never=given)
 
 
+def changed(base: Settings, given: Mapping[str, object]) -> Settings:
+    """The same settings but for some keywords.
+
+    Raises:
+        SettingError: for a keyword that does not exist or has a value that is not allowed.
+    """
+    for name in given:
+        _known(name)
+    return dataclasses.replace(base, **{name: parse(name, value) for name, value in given.items()})
+
+
 def _consistent(values: dict[str, Any], source: str, never: Container[str] = ()) -> Settings:
     """Settings of values that are allowed one by one, without those that do not go together.
 
@@ -413,7 +473,10 @@ def parse(name: str, value: object) -> Any:
     try:
         return facts["parse"](value)
     except (ValueError, TypeError, KeyError):
-        shown = "(not shown)" if name == "key_secret" else repr(value)[:80]
+        if name == "key_secret":
+            shown = "(not shown)"
+        else:
+            shown = repr(without_secrets(value) if name == "watch" else value)[:80]
         message = f"{name} is {shown}; allowed: {facts['allowed']}"
         raise SettingError(message, name) from None
 

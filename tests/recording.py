@@ -99,7 +99,8 @@ class Recording:
         allowed = {*conventions.SPAN_ATTRIBUTES, "request", "response"}  # the last two by hooks
         for span in self.spans():
             assert attributes_of(span).keys() <= allowed
-        contract = {metric.name: metric for metric in conventions.METRICS}
+        rows = (*conventions.METRICS, *conventions.SERVER_METRICS)
+        contract = {metric.name: metric for metric in rows}
         for name, metric in self.metrics().items():
             row = contract[name]
             assert (metric.unit, metric.description) == (row.unit, row.description)

@@ -92,7 +92,9 @@ def application(
 
 
 @pytest.mark.parametrize(
-    "files", [CONFIGURATION_FILES[:1], CONFIGURATION_FILES], ids=["production", "testing"]
+    "files",
+    [CONFIGURATION_FILES[:1], CONFIGURATION_FILES, (CONFIGURATION_FILES[0], "redis.yaml")],
+    ids=["production", "testing", "redis"],
 )
 def test_the_configuration_is_valid(
     collector_binary: Path, files: tuple[str, ...], tmp_path: Path

@@ -109,10 +109,12 @@ class Collector(RunningCollector):
     """`collector.yaml` with `testing.yaml` over it on free loopback ports, from `with` to the end of it.
 
     What it received is read back from its file exporter; everything is there once `stop()` has returned.
+    More configurations are laid over these two.
     """
 
-    def __init__(self, binary: Path, **variables: str):
+    def __init__(self, binary: Path, *more: Path, **variables: str):
         self.binary = binary
+        self._files = [*(CONFIGURATION / name for name in CONFIGURATION_FILES), *more]
         self._variables = variables
 
     def __enter__(self) -> Self:
@@ -137,7 +139,7 @@ class Collector(RunningCollector):
             directory=directory,
         )
         self._process = Process(
-            [self.binary, *(f"--config={CONFIGURATION / name}" for name in CONFIGURATION_FILES)],
+            [self.binary, *(f"--config={file}" for file in self._files)],
             log=directory / "collector.log",
             environment=addresses | self._variables,
         )

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -44,6 +45,7 @@ MAX_RERUNS = 4
 _SERVERS_WANTED = pytest.StashKey[bool]()
 _SERVER_FIXTURES = {
     "server",
+    "new_server",
     "redis_server",
     "valkey_server",
     "redis_container",
@@ -170,6 +172,14 @@ def server(request: pytest.FixtureRequest) -> RedisServer:
     return _fresh(running)
 
 
+@pytest.fixture(params=["valkey", "redis", "redis_8"])
+def new_server(request: pytest.FixtureRequest) -> Iterator[RedisServer]:
+    """A Valkey, a Redis and a newer Redis of the test's own, which may change how they are set."""
+    shared: RedisServer = request.getfixturevalue(f"{request.param}_server")
+    with RedisServer(shared.kind, shared.binary) as server:
+        yield server
+
+
 P = TypeVar("P", bound="RedisServer | Cluster | Sentinels")
 
 
@@ -229,6 +239,17 @@ def collector(collector_binary: Path) -> Iterator[Collector]:
     """A fresh Collector that has seen nothing yet."""
     with Collector(collector_binary) as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def promtool() -> Path:
+    """What checks and tests rules of Prometheus."""
+    found = shutil.which("promtool")
+    if not found:
+        missing("promtool", "there is no promtool, which comes with Prometheus, on PATH")
+    said = subprocess.run([found, "--version"], capture_output=True, text=True, check=True)
+    requirement.ran["promtool"] = said.stdout.split()[2]
+    return Path(found)
 
 
 @pytest.fixture(scope="session")

@@ -62,6 +62,7 @@ class Point:
     start: int
     time: int
     value: float
+    is_whole: bool
     count: int
     sum: float
     bounds: tuple[float, ...]
@@ -145,6 +146,7 @@ def _points(document: dict[str, Any]) -> Iterator[Point]:
                 start=int(point.get("startTimeUnixNano", 0)),
                 time=int(point.get("timeUnixNano", 0)),
                 value=_number(point),
+                is_whole="asInt" in point,
                 count=int(point.get("count", 0)),
                 sum=float(point.get("sum", 0)),
                 bounds=tuple(float(bound) for bound in point.get("explicitBounds", ())),

@@ -20,6 +20,11 @@ class Wire:
         self._word = word
         self.cuts = cuts
         self._ended = threading.Event()
+        self._silent: set[threading.Thread] = set()
+
+    def silence(self) -> None:
+        """From now on the connections that are open stay open, and carry nothing."""
+        self._silent.update(self._threads)
 
     def __enter__(self) -> Self:
         self._listener = socket.create_server((self.host, 0))
@@ -57,7 +62,8 @@ class Wire:
                         data = source.recv(65536)
                         if not data or (source is client and self._cuts(data)):
                             return
-                        sink.sendall(data)
+                        if threading.current_thread() not in self._silent:
+                            sink.sendall(data)
                     except OSError:
                         return
 

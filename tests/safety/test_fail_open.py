@@ -143,6 +143,7 @@ def test_every_step_that_is_counted_can_break() -> None:
         "response_hook",  # tests/integration/test_instrumentor.py
         "snapshot",
         "health",  # tests/integration/test_snapshot.py
+        "watch",  # tests/integration/test_watch.py
     }
 
 

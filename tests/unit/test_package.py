@@ -13,6 +13,7 @@ def test_the_public_surface_is_small() -> None:
         "RedisCacheInstrumentor",
         "SettingError",
         "Snapshot",
+        "Watch",
         "consumed",
         "context_of",
         "health",
@@ -21,6 +22,7 @@ def test_the_public_surface_is_small() -> None:
         "invalidation",
         "payload_of",
         "snapshot",
+        "watch_server",
     ]
 
 

@@ -50,6 +50,11 @@ FROM_ENVIRONMENT: list[tuple[str, str, object]] = [
     ("snapshot", "on", True),
     ("load_window", "5", 5.0),
     ("propagate_context", "on", True),
+    ("watch", "rediss://a:b@cache:6380/1", "rediss://a:b@cache:6380/1"),
+    ("watch_commands", "on", True),
+    ("watch_leader", "on", True),
+    ("sample_memory", "on", True),
+    ("listen_events", "on", True),
     ("on_conflict", "both", "both"),
     ("fast_path", "OFF", "off"),
 ]
@@ -97,6 +102,9 @@ def test_every_field_has_an_environment_test() -> None:
         ("hit_ratio_window", "soon", "'soon'"),
         ("hit_ratio_window", float("nan"), "nan"),
         ("on_conflict", "ignore", "'ignore'"),
+        ("watch", "cache:6379", "'cache:6379'"),
+        ("watch", "http://user:secret@cache?password=secret", "'http://cache'"),
+        ("watch", b"redis://:secret@cache", "<class 'bytes'>"),
     ],
 )
 def test_a_wrong_keyword_names_field_value_and_what_is_allowed(

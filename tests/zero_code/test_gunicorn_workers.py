@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -60,6 +61,49 @@ def test_lookups_in_four_workers_are_as_many_in_prometheus(
     collector.stop()
     spans = Counter(span.resource["service.instance.id"] for span in collector.spans())
     assert spans == by_instance_in_files(collector)
+
+
+@pytest.mark.parametrize("options", [[], ["--preload"]], ids=["forked before", "preloaded"])
+def test_one_of_all_processes_watches_the_server(
+    options: list[str],
+    environment: Environment,
+    server: RedisServer,
+    collector: Collector,
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "web.py").write_text(WEB)
+    (port,) = free_ports(1)
+    workers = [SCRIPTS / "gunicorn", "--workers", str(WORKERS), "--bind", f"127.0.0.1:{port}"]
+    watching = {"OTEL_REDIS_CACHE_WATCH": server.url, "OTEL_METRIC_EXPORT_INTERVAL": "500"}
+    process = Process(
+        environment.instrumented(*workers, "--chdir", tmp_path, *options, "web:app"),
+        log=tmp_path / "gunicorn.log",
+        environment={
+            "REDIS_URL": server.url,
+            "HOME": str(tmp_path),
+            **watching,
+            **exporting_to(collector),
+        },
+    )
+
+    def watchers(collector: Collector) -> set[object]:
+        points = collector.latest("redis.memory.used")
+        return {str(point.resource["service.instance.id"]) for point in points}
+
+    try:
+        served = serve(port, process)
+        collector.wait_for(watchers)
+        # All of them export by now, and have tried for the lease.
+        collector.wait_for(lambda it: len(by_instance(it)) == WORKERS)
+        time.sleep(2)
+        assert len(served) == WORKERS
+        assert len(watchers(collector)) == 1
+        assert server.call("KEYS", "otel_redis_cache:*") == ["otel_redis_cache:{lease}:watch"]
+    finally:
+        process.end(30)
+
+    assert server.call("KEYS", "otel_redis_cache:*") == [], process.output()
+    assert "otel_redis_cache" not in process.output()
 
 
 def serve(port: int, process: Process) -> Counter[str]:

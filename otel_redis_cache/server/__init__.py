@@ -1,0 +1,1 @@
+"""What the server itself has to tell: asked by one thread, read by observable instruments."""

@@ -1,0 +1,108 @@
+"""What collections read of servers: the observable instruments of one meter provider; no I/O."""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from collections.abc import Callable, Iterable, Iterator
+from typing import Protocol
+
+from opentelemetry import metrics
+from opentelemetry.metrics import CallbackOptions, Histogram, MeterProvider, Observation
+
+from otel_redis_cache import conventions as names
+from otel_redis_cache import tallies
+from otel_redis_cache.facts import OTHER_TARGETS, Target
+from otel_redis_cache.forks import renew_after_fork
+from otel_redis_cache.recorder import package_version
+from otel_redis_cache.server import info
+from otel_redis_cache.server.sources import Node
+from otel_redis_cache.server.totals import Totals
+from otel_redis_cache.tallies import Attributes, Key, Tally, fold
+
+Points = Iterable[tuple[int | float, Attributes]]
+"""Values of one instrument, each with its attributes."""
+
+MAX_NODES = 1_000
+"""Whose totals are remembered, also after they left."""
+
+
+class Reads(Protocol):
+    """A watch."""
+
+    def read(self, metric: names.Metric) -> Points:
+        """What it knows now; it does not wait for anybody."""
+        ...
+
+
+class Readings:
+    """All that is known of servers, for one meter provider."""
+
+    def __init__(self, provider: MeterProvider, counts: tallies.Tallies) -> None:
+        """Create the instruments."""
+        self.watches: list[Reads] = []
+        self.evictions: Tally[Key] = Tally(fold, counts.overflow_of_series)
+        self._totals: dict[Node, Totals] = {}
+        meter = provider.get_meter(names.SCOPE, package_version(), schema_url=names.SCHEMA_URL)
+        makes = {
+            "counter": meter.create_observable_counter,
+            "updowncounter": meter.create_observable_up_down_counter,
+            "gauge": meter.create_observable_gauge,
+        }
+        for metric in names.SERVER_METRICS:
+            if make := makes.get(metric.kind):
+                make(metric.name, [self._callback(metric)], metric.unit, metric.description)
+        sampled = names.CACHE_SAMPLER_DURATION
+        self.sampler_duration: Histogram = meter.create_histogram(
+            sampled.name,
+            sampled.unit,
+            sampled.description,
+            explicit_bucket_boundaries_advisory=list(sampled.buckets),
+        )
+        self.renew_locks()
+        renew_after_fork(self)
+
+    def renew_locks(self) -> None:
+        """In a forked child."""
+        self._lock = threading.RLock()
+
+    def points_of(self, node: Node, told: info.Info) -> list[info.Point]:
+        """What a node says of itself; its sums go on from those that were read before."""
+        with self._lock:
+            totals = self._totals.pop(node, None) or Totals()
+            self._totals[node] = totals
+            if len(self._totals) > MAX_NODES:
+                del self._totals[next(iter(self._totals))]
+            return list(totals.follow(told, info.points_of(told)))
+
+    def evictions_of(self, target: Target) -> Iterator[tuple[int, Attributes]]:
+        """What was counted of the events of a server."""
+        for (counted, (cache, reason)), count in self.evictions.items():
+            if counted in (target, OTHER_TARGETS[target.system]):
+                attributes: Attributes = {**counted.attributes, names.CACHE_NAME: cache}
+                yield count, attributes | {names.EVICTION_REASON: reason}
+
+    def _callback(self, metric: names.Metric) -> Callable[[CallbackOptions], Iterable[Observation]]:
+        def observe(_: CallbackOptions) -> Iterable[Observation]:
+            # Two watches of one server would be two points of one series.
+            found = {
+                tuple(attributes.items()): Observation(value, attributes)
+                for watch in list(self.watches)
+                for value, attributes in watch.read(metric)
+            }
+            return found.values()
+
+        return observe
+
+
+def of(provider: MeterProvider | None) -> Readings:
+    """Those of this provider, or of the global one: the same ones whenever it is asked for again."""
+    provider = provider or metrics.get_meter_provider()
+    counts = tallies.of(provider)
+    found = _readings.get(counts)
+    if found is None:
+        found = _readings[counts] = Readings(provider, counts)
+    return found
+
+
+_readings: weakref.WeakKeyDictionary[tallies.Tallies, Readings] = weakref.WeakKeyDictionary()

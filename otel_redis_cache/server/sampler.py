@@ -1,0 +1,221 @@
+"""How many entries and how much memory each cache has, from a bounded sample of one node's keys.
+
+Where the keys fit the budget, all of them are asked for; else as many as fit it. In a standalone
+server these are the next ones of a ``SCAN`` that goes on where the last sample ended: it walks the
+keys by their hashes, which the server seeds by chance, so that a part of the walk is a random
+sample of them. In a cluster it may walk them slot by slot, and so by their hash tags: there each
+key is drawn by ``RANDOMKEY``.
+https://redis.io/docs/latest/commands/memory-usage/
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
+
+from otel_redis_cache.failures import failure_of
+from otel_redis_cache.server.estimates import Estimate, Sample
+
+KEYS = 20_000
+"""Keys of one sample, unless told otherwise: 10 % for the size of a cache that has 5 % of them."""
+
+MILLISECONDS = 150
+"""Of asking in one cycle, unless told otherwise: 1 % of the 15 s between two cycles."""
+
+BATCH = 100
+"""Keys that are asked for at once: less than a millisecond of the server's time."""
+
+PAUSE = 0.01
+"""Seconds between two batches, for the server's other clients and this process's other threads."""
+
+_ELSEWHERE = {"MOVED", "ASK", "TRYAGAIN"}
+"""Answers about keys that have left this node of a cluster, or are about to."""
+
+_GONE, _NEVER_EXPIRES = -2, -1
+
+
+class Sampler:
+    """Estimates entries and memory by cache of one node, a bounded step at a time."""
+
+    def __init__(
+        self,
+        name_of: Callable[[bytes], str | None],
+        *,
+        keys: int = KEYS,
+        milliseconds: float = MILLISECONDS,
+        seed: int | None = None,
+    ) -> None:
+        """Name keys by ``name_of`` (None: no cache), with a budget for each sample and each cycle.
+
+        Args:
+            name_of: The same rules as for calls.
+            keys: As many are asked for in one sample, give or take a batch; where there are no more
+                in the client's database, all of them.
+            milliseconds: As long is asked in one cycle, give or take a batch; a sample may take
+                several cycles.
+            seed: Where in the keys of a server the first sample begins; None: anywhere.
+        """
+        self.estimates: Mapping[str, Estimate] | None = None
+        """By cache, of the last sample; the very first one tells while it grows.
+
+        None until there is something to tell. A cache with so few keys that none was drawn is not
+        in it.
+        """
+        self._name_of = name_of
+        self._budget = keys
+        self._seconds = milliseconds / 1000
+        self._onward = Onward(random.Random(seed).getrandbits(64))  # noqa: S311
+        self._source: Source = self._onward
+        self._sample: Sample | None = None
+        self._is_first = True
+
+    async def cycle(self, client: Any) -> float:
+        """Go on with the sample, through one node's own asyncio client of one database.
+
+        Returns:
+            Seconds of asking, without pauses: no less than what it cost the server.
+
+        Raises:
+            Exception: what the client raises, and its replies; the next cycle goes on.
+        """
+        started = time.perf_counter()
+        total, sample = await self._begin(client)
+        asked = time.perf_counter() - started
+        while not self._has_enough(sample, total):
+            await asyncio.sleep(PAUSE)
+            started = time.perf_counter()
+            await self._take(client, sample)
+            asked += time.perf_counter() - started
+            if asked >= self._seconds:
+                break
+        done = self._has_enough(sample, total)
+        if done or (self._is_first and self._source.is_random):
+            self.estimates = sample.estimates(total if self._source.is_random else sample.keys)
+        if done:
+            self._sample, self._is_first = None, False
+        return asked
+
+    async def _begin(self, client: Any) -> tuple[int, Sample]:
+        """How many keys there are, and the sample of them that is growing."""
+        asking = client.pipeline(transaction=False)
+        asking.dbsize()
+        asking.info("cluster")
+        total, info = await asking.execute()
+        in_cluster = bool(info.get("cluster_enabled"))
+        if in_cluster:
+            await client.execute_command("READONLY")  # a replica answers about keys from now on
+        sample = self._sample
+        outgrown = not self._source.is_random and total > 2 * self._budget
+        if sample is None or outgrown:
+            if total <= self._budget:
+                self._source = Everything()
+            else:
+                self._source = Drawn() if in_cluster else self._onward
+            sample = self._sample = Sample(repeats=self._source.repeats)
+        return total, sample
+
+    def _has_enough(self, sample: Sample, total: int) -> bool:
+        if self._source.is_random:
+            return sample.keys >= min(self._budget, total)
+        return self._source.is_exhausted
+
+    async def _take(self, client: Any, sample: Sample) -> None:
+        try:
+            keys = await self._source.keys(client)
+            answers = await _asked_about(client, keys)
+        except BaseException:
+            if not self._source.is_random:
+                self._sample = None  # without these keys it would never be exact
+            raise
+        for key, (size, ttl) in zip(keys, answers, strict=True):
+            if size is not None and ttl is not None and ttl != _GONE:
+                sample.add(self._name_of(key), size, expires=ttl != _NEVER_EXPIRES)
+
+
+class Source(Protocol):
+    """Where the keys of a sample come from, a batch at a time."""
+
+    is_random: bool
+    """Whether a part of the keys stands for all; else only all of them do."""
+    repeats: bool
+    """Whether the same key may come twice."""
+    is_exhausted: bool
+
+    async def keys(self, client: Any) -> Sequence[bytes]:
+        """Some more of them."""
+        ...
+
+
+class Everything:
+    """All keys, once each, though a hash table that shrinks meanwhile shows some again."""
+
+    is_random = repeats = is_exhausted = False
+
+    def __init__(self) -> None:
+        """From the beginning."""
+        self._cursor = 0
+        self._seen: set[int] = set()
+
+    async def keys(self, client: Any) -> Sequence[bytes]:
+        """Those that were not seen before."""
+        self._cursor, found = await client.scan(self._cursor, count=BATCH)
+        self.is_exhausted = not self._cursor
+        fresh = {hash(key): key for key in found}
+        fresh = {mark: key for mark, key in fresh.items() if mark not in self._seen}
+        self._seen.update(fresh)
+        return list(fresh.values())
+
+
+class Onward:
+    """The keys of a standalone server as its hashes order them, round and round.
+
+    Any number is a cursor: the server takes as many bits of it as its hash table has.
+    """
+
+    is_random = True
+    repeats = is_exhausted = False
+
+    def __init__(self, cursor: int) -> None:
+        """Begin anywhere."""
+        self._cursor = cursor
+
+    async def keys(self, client: Any) -> Sequence[bytes]:
+        """The next ones."""
+        self._cursor, found = await client.scan(self._cursor, count=BATCH)
+        return list(found)
+
+
+class Drawn:
+    """Keys of a cluster's node, each drawn by itself."""
+
+    is_random = repeats = True
+    is_exhausted = False
+
+    async def keys(self, client: Any) -> Sequence[bytes]:
+        """Draw again."""
+        asking = client.pipeline(transaction=False)
+        for _ in range(BATCH):
+            asking.randomkey()
+        return [key for key in await asking.execute() if key is not None]
+
+
+async def _asked_about(client: Any, keys: Sequence[bytes]) -> list[tuple[int | None, int | None]]:
+    """The memory and the time to live of each key."""
+    asking = client.pipeline(transaction=False)
+    for key in keys:
+        asking.memory_usage(key)
+        asking.pttl(key)
+    replies = [_number(reply) for reply in await asking.execute(raise_on_error=False)]
+    return list(zip(replies[::2], replies[1::2], strict=True))
+
+
+def _number(reply: object) -> int | None:
+    """An answer about a key; None where the key is not here any more."""
+    if isinstance(reply, Exception):
+        if failure_of(reply).type in _ELSEWHERE:
+            return None
+        raise reply
+    return reply if isinstance(reply, int) else None

@@ -1,0 +1,221 @@
+"""Of many processes that watch one server, one asks it."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.integration.watching import PERIOD, told, watched
+from tests.real.processes import wait_until
+from tests.real.servers import RedisServer
+from tests.recording import Recording
+
+ROOT = Path(__file__).parents[2]
+
+UPTIME = "redis.uptime"
+KEY = "otel_redis_cache:{lease}:watch"
+
+WATCHER = """
+import sys, time
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+from otel_redis_cache import watch_server
+from otel_redis_cache.server import watch
+
+watch.PERIOD = float(sys.argv[2])
+reader = InMemoryMetricReader()
+watch_server(sys.argv[1], meter_provider=MeterProvider([reader]))
+while True:
+    data = reader.get_metrics_data()
+    has_points = data is not None and bool(data.resource_metrics)
+    print("tells" if has_points else "silent", flush=True)
+    time.sleep(0.05)
+"""
+"""A process that says ten times a second whether it has something to tell of a server."""
+
+
+class Watcher:
+    """One of several processes."""
+
+    def __init__(self, url: str, log: Path, period: float):
+        self._log = log
+        with log.open("wb") as output:
+            self.process = subprocess.Popen(
+                [sys.executable, "-c", WATCHER, url, str(period)],
+                stdout=output,
+                stderr=output,
+                cwd=ROOT,
+            )
+
+    @property
+    def says(self) -> str:
+        lines = self._log.read_text().splitlines()
+        return lines[-1] if lines else ""
+
+    def end(self) -> None:
+        self.process.kill()
+        self.process.wait(10)
+
+
+@contextmanager
+def watchers(url: str, directory: Path, period: float = PERIOD) -> Iterator[list[Watcher]]:
+    """Three of them, all of which say something."""
+    with ExitStack() as stack:
+        started: list[Watcher] = []
+        for number in range(3):
+            started.append(Watcher(url, directory / f"{number}.log", period))
+            stack.callback(started[-1].end)
+        wait_until(
+            lambda: all(one.says in ("tells", "silent") for one in started),
+            timeout=30,
+            what="all of them have started",
+        )
+        yield started
+
+
+def telling(some: list[Watcher]) -> list[Watcher]:
+    assert all(one.says in ("tells", "silent") for one in some), [one.says for one in some]
+    return [one for one in some if one.says == "tells"]
+
+
+def infos(server: RedisServer) -> int:
+    return server.commandstats().get("info", 0)
+
+
+def test_one_of_three_processes_watches_and_another_takes_over_from_it(
+    new_server: RedisServer, tmp_path: Path
+) -> None:
+    period = 1.0
+    with watchers(new_server.url, tmp_path, period) as started:
+        wait_until(lambda: len(telling(started)) == 1, timeout=10, what="one of them tells")
+        time.sleep(period)  # each asks once what kind of server it is
+        before, since = infos(new_server), time.monotonic()
+        for _ in range(20):
+            assert len(telling(started)) == 1
+            time.sleep(0.1)
+        # One of them asks, not all three.
+        assert infos(new_server) - before <= (time.monotonic() - since) / period + 2
+
+        (first,) = telling(started)
+        first.end()  # SIGKILL
+        killed = time.monotonic()
+        others = [one for one in started if one is not first]
+        wait_until(lambda: telling(others), timeout=10, what="another one takes over")
+        assert time.monotonic() - killed <= 3 * period + 0.5
+        assert len(telling(others)) == 1
+
+
+def test_a_watch_that_is_closed_lets_another_process_take_over_at_once(
+    new_server: RedisServer, recording: Recording, tmp_path: Path
+) -> None:
+    with watched(recording, new_server) as mine, watchers(new_server.url, tmp_path) as others:
+        wait_until(lambda: told(recording, UPTIME), timeout=10, what="it tells")
+        time.sleep(4 * PERIOD)
+        assert telling(others) == []
+        holder = new_server.call("GET", KEY)
+        assert re.fullmatch(rf"[^:]+:{os.getpid()}:[0-9a-f]{{32}}", str(holder))
+
+        mine.close()
+        assert new_server.call("GET", KEY) != holder
+        wait_until(lambda: telling(others), timeout=10, what="another one takes over")
+
+
+def test_of_two_watches_in_one_process_one_asks(
+    new_server: RedisServer, recording: Recording
+) -> None:
+    with watched(recording, new_server):
+        wait_until(lambda: told(recording, UPTIME), timeout=10, what="it tells")
+        other = Recording()
+        with watched(other, new_server):
+            time.sleep(5 * PERIOD)
+            assert not other.points(UPTIME)
+            assert told(recording, UPTIME)
+
+
+def test_each_task_has_a_lease_of_its_own(new_server: RedisServer, recording: Recording) -> None:
+    """A process that samples is not kept from it by one that does not."""
+    new_server.call("SET", "page:1", "x")
+    with watched(recording, new_server):
+        wait_until(lambda: told(recording, UPTIME), timeout=10, what="it tells")
+        other = Recording()
+        with watched(other, new_server, sample_memory=True):
+            wait_until(lambda: told(other, "cache.entries"), timeout=10, what="it samples")
+            assert not other.points(UPTIME)
+            assert not recording.points("cache.entries")
+
+
+def test_a_lease_that_was_flushed_is_taken_again(
+    new_server: RedisServer, recording: Recording
+) -> None:
+    with watched(recording, new_server):
+        for _ in range(3):
+            wait_until(lambda: new_server.call("EXISTS", KEY), timeout=10, what="it is taken")
+            new_server.flush()
+        wait_until(lambda: told(recording, UPTIME), timeout=10, what="it tells")
+
+
+def test_a_server_whose_memory_is_full_is_watched(
+    new_server: RedisServer, recording: Recording
+) -> None:
+    new_server.call("CONFIG", "SET", "maxmemory", "1")
+    with pytest.raises(RuntimeError, match="OOM"):
+        new_server.call("SET", "page:1", "x")
+    with watched(recording, new_server):
+        wait_until(lambda: told(recording, UPTIME), timeout=10, what="it tells")
+        assert told(recording, "redis.maxmemory") == 1
+
+
+LIMITED = [
+    (["~*", "+@all", "-@write", "-@scripting"], "NOPERM"),
+    (["~*", "+@all", "-@write"], "ERR"),  # the script may run, but not write
+    (["~user:*", "+@all"], "NOPERM"),
+    (["~*", "+info"], "NOPERM"),
+]
+
+
+@pytest.mark.parametrize(("rules", "error"), LIMITED, ids=[" ".join(rules) for rules, _ in LIMITED])
+def test_where_no_lease_can_be_taken_this_is_said_once_and_a_leader_is_named(
+    rules: list[str],
+    error: str,
+    new_server: RedisServer,
+    recording: Recording,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    new_server.call("ACL", "SETUSER", "limited", "on", ">secret", *rules)
+    url = f"redis://limited:secret@127.0.0.1:{new_server.port}"
+    with watched(recording, url):
+        wait_until(lambda: caplog.records, timeout=10, what="it is said")
+        time.sleep(5 * PERIOD)
+        assert not recording.points(UPTIME)
+    (record,) = caplog.records
+    said = record.getMessage()
+    assert f"127.0.0.1:{new_server.port} does not let us take the lease" in said
+    assert error in said
+    assert "watch_leader" in said
+    assert "secret" not in said
+    log = new_server.call("ACL", "LOG")
+    assert isinstance(log, list)
+    assert len(log) <= 2  # it is not asked for again each time
+
+    with watched(recording, url, watch_leader=True):
+        wait_until(lambda: told(recording, UPTIME), timeout=10, what="it tells")
+    assert len(caplog.records) == 1
+
+
+def test_a_leader_that_could_take_the_lease_watches_only_where_it_does(
+    new_server: RedisServer, recording: Recording
+) -> None:
+    with watched(recording, new_server):
+        wait_until(lambda: told(recording, UPTIME), timeout=10, what="it tells")
+        other = Recording()
+        with watched(other, new_server, watch_leader=True):
+            time.sleep(5 * PERIOD)
+            assert not other.points(UPTIME)
