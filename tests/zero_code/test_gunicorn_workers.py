@@ -86,9 +86,9 @@ def test_one_of_all_processes_watches_the_server(
         },
     )
 
-    def watchers(collector: Collector) -> set[object]:
+    def watchers(collector: Collector) -> set[str]:
         points = collector.latest("redis.memory.used")
-        return {point.resource["service.instance.id"] for point in points}
+        return {str(point.resource["service.instance.id"]) for point in points}
 
     try:
         served = serve(port, process)
