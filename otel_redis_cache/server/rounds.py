@@ -111,8 +111,8 @@ class Rounds:
         if lease.refusal is not None:
             self._recorder.say_once(
                 "%s does not let us take the lease that makes one of many processes watch it (%s); "
-                "nothing about it is emitted. Allow EVAL, GET and SET of %s*, or set watch_leader "
-                "in exactly one process",
+                "nothing about it is emitted. Allow EVAL, GET, SET and DEL of %s*, or set "
+                "watch_leader in exactly one process",
                 self._nodes.primaries[0],
                 lease.refusal,
                 KEY,

@@ -86,7 +86,7 @@ def test_one_of_all_processes_watches_the_server(
         },
     )
 
-    def watchers(collector: Collector) -> set[object]:
+    def watchers(collector: Collector) -> set[str]:
         points = collector.latest("redis.memory.used")
         return {str(point.resource["service.instance.id"]) for point in points}
 
