@@ -11,9 +11,10 @@ from otel_redis_cache import clusters, failures, outcomes
 from otel_redis_cache.caches import Caches
 from otel_redis_cache.calls import Call
 from otel_redis_cache.facts import Failure, Outcome
+from otel_redis_cache.guard import harmless
 from otel_redis_cache.outcomes import Expiring, Terms
+from otel_redis_cache.recorder import Recorder
 from otel_redis_cache.settings import Settings
-from otel_redis_cache.tallies import Tallies
 
 _OF_OUTCOMES = frozenset({"cache", "ratio", "ttl", "loads", "size", "pubsub", "streams"})
 """Groups of metrics that are made of replies."""
@@ -24,10 +25,11 @@ _NO_EXPIRY: Expiring = {}
 class Judge:
     """Says of each call what it did to its caches, and why it failed."""
 
-    def __init__(self, settings: Settings, caches: Caches, tallies: Tallies) -> None:
+    def __init__(self, settings: Settings, caches: Caches, recorder: Recorder) -> None:
         """Settings say what is asked for; what is not is not looked at."""
+        self.recorder = recorder
         self._caches = caches
-        self._tallies = tallies
+        self._tallies = recorder.tallies
         self.follows_loads = settings.snapshot or "loads" in settings.metrics
         self._shows_caches = settings.duration_by_cache
         self._is_always_asked = (
@@ -46,6 +48,7 @@ class Judge:
             for recorded, size in sizes.items()
         }
 
+    @harmless("outcome")
     def judge(self, call: Call, error: BaseException | None) -> None:
         """Put into a call what came of it."""
         if error is not None and not failures.watch_failed(error):

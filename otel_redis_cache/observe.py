@@ -76,7 +76,7 @@ class Observer:
         self._latencies = counts.latencies if settings.snapshot else None
         self._outages = counts.outages
         self._counts_caches = settings.counts_caches
-        self._judges = Judge(settings, self._caches, counts)
+        self._judge = Judge(settings, self._caches, recorder)
         self._measures_sizes = "size" in settings.metrics
         self._traffic = Traffic(settings, recorder)
         self._is_asked_for_more = settings.snapshot or self._traffic.is_followed
@@ -104,7 +104,7 @@ class Observer:
         if not self._observes(client, args):
             return None
         call = Call(self, client, args, kwargs)
-        if not self._neighbours.are_absent(client, is_batch=False):
+        if self._makes_spans and not self._neighbours.are_absent(client, is_batch=False):
             self._make_way(call)
         return None if self.is_off else call
 
@@ -117,7 +117,7 @@ class Observer:
         call = Batch(self, pipeline, queued, kwargs, transaction=transaction)
         if clients.is_of_cluster(pipeline):
             call.queue = list(clusters.queue_of(pipeline))
-        if not self._neighbours.are_absent(pipeline, is_batch=True):
+        if self._makes_spans and not self._neighbours.are_absent(pipeline, is_batch=True):
             self._make_way(call)
         return None if self.is_off else call
 
@@ -306,7 +306,9 @@ class Observer:
         """What was sent, where to, and the span that starts with it."""
         self._describe(call)
         self._locate(call)
-        self._start(call)
+        call.started_unix = time.time_ns()
+        if self._makes_spans:
+            self._start(call)
         if self._propagates and propagation.sends_messages(call.commands):
             self._propagate(call)
         if call.span is None:
@@ -334,10 +336,7 @@ class Observer:
 
     @harmless("start")
     def _start(self, call: Call) -> None:
-        call.started_unix = time.time_ns()
-        if not self._makes_spans or (self._is_choosy and not self._wants_span(call)):
-            return
-        if call.has_other_span:
+        if call.has_other_span or (self._is_choosy and not self._wants_span(call)):
             return
         if call.sweep is not None and not call.sweep.traced:
             return
@@ -386,7 +385,7 @@ class Observer:
 
     def end(self, call: Call, error: BaseException | None) -> None:
         """What came of it: counted, recorded, and put on the span before that ends."""
-        self._judge(call, error)
+        self._judge.judge(call, error)
         server = self._outages.servers.get(call.target)
         if server is not None and server.is_well and error is None and call.local is None:
             server.answered = max(server.answered, call.last_attempt)
@@ -432,10 +431,6 @@ class Observer:
             self._leave_span(call)
         finally:
             self._end_span(call)
-
-    @harmless("outcome")
-    def _judge(self, call: Call, error: BaseException | None) -> None:
-        self._judges.judge(call, error)
 
     @harmless("outage")
     def _follow(self, call: Call, error: BaseException | None) -> None:
