@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from enum import Enum
-from functools import cached_property
 from typing import NamedTuple
 
 from otel_redis_cache import conventions as names
@@ -192,12 +191,14 @@ class Target(_Place):
     A part of the key of every series, and so a tuple: its hash is not asked of Python.
     """
 
-    @cached_property
-    def attributes(self) -> Mapping[str, str | int]:
-        """The target attributes of spans and metrics, without the absent ones."""
+    attributes: Mapping[str, str | int]
+    """The target attributes of spans and metrics, without the absent ones."""
+
+    def __init__(self, *_: object, **__: object) -> None:
+        """Build the attributes once; every call uses them."""
         values = (self.system, self.namespace, self.address, self.port)
         pairs = zip(names.TARGET_ATTRIBUTES, values, strict=True)
-        return {name: value for name, value in pairs if value is not None}
+        self.attributes = {name: value for name, value in pairs if value is not None}
 
     def __str__(self) -> str:
         """``localhost:6379/0``, ``s1:26379,s2:26379/mymaster/0`` or ``/run/redis.sock/0``."""

@@ -71,7 +71,7 @@ class FastHistogram:
         real = self.real()
         if real is None:
             return _WaitingSeries(self, attributes)
-        if _are_plain(attributes) and "record" not in vars(real):
+        if _are_plain(attributes) and _records_as_made(real):
             try:
                 return _FastSeries(real, attributes, self._resolve)
             except AttributeError:
@@ -206,7 +206,7 @@ def _aggregates_of(
     """None where they cannot be told, as beyond a stream's limit of attribute sets."""
     found: list[Callable[[_Measurement, bool], None]] = []
     for storage in storages.values():
-        for match in storage._instrument_view_instrument_matches[histogram]:
+        for match in storage._instrument_view_instrument_matches.get(histogram, ()):
             kept = match._view._attribute_keys
             names = attributes.keys() if kept is None else attributes.keys() & kept
             wanted = _typed({name: attributes[name] for name in names})
@@ -225,6 +225,18 @@ def _typed(attributes: Mapping[str, object]) -> dict[str, tuple[type, object]]:
     return {name: (type(value), value) for name, value in attributes.items()}
 
 
+def _records_as_made(histogram: Any) -> bool:
+    """Whether nobody has put a wrapper, or a histogram of their own, in the place of the SDK's."""
+    kind: Any = type(histogram)
+    record = getattr(kind, "record", None)
+    module: str = getattr(record, "__module__", None) or ""
+    return (
+        module.startswith("opentelemetry.sdk.")
+        and not hasattr(record, "__wrapped__")
+        and "record" not in getattr(histogram, "__dict__", ())
+    )
+
+
 def _are_plain(attributes: Attributes) -> bool:
     """Whether the SDK takes these attributes as they are."""
     return all(
@@ -236,6 +248,9 @@ def _are_plain(attributes: Attributes) -> bool:
 def _is_same_either_way(histogram: Any, storages: _Storages, attributes: Attributes) -> bool:
     """Whether a fast series makes the points of the public API, with these readers and views."""
     try:
+        views = histogram._measurement_consumer._sdk_config.views
+        if not all(map(_is_of_sdk, views)):  # whoever made parts of it must not see a rehearsal
+            return False
         public, fast = _Rehearsal(histogram, storages), _Rehearsal(histogram, storages)
         if not fast.is_like(histogram, storages):
             return False
@@ -247,6 +262,13 @@ def _is_same_either_way(histogram: Any, storages: _Storages, attributes: Attribu
             raise
         logger.debug("histograms go through the public API: a %s", type(fault).__name__)
         return False
+
+
+def _is_of_sdk(view: Any) -> bool:
+    """Whether what a view makes of measurements is the SDK's own."""
+    kinds: list[Any] = [view.__class__, view._aggregation.__class__]
+    parts = [*kinds, view._exemplar_reservoir_factory]
+    return all(part.__module__.startswith("opentelemetry.sdk.") for part in parts)
 
 
 _SPAN = trace.NonRecordingSpan(

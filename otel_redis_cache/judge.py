@@ -83,8 +83,9 @@ class Judge:
         cache = self._caches.name_of(command.operands[0])
         hit = self._hits.get(cache)
         if hit is None:
-            hit = self._hits[cache] = Outcome()
+            hit = Outcome()
             outcomes.add_hit(hit, cache)
+            self._hits[cache] = hit  # not before it is whole: other threads take it from here
         return hit
 
     def _judge_replies(self, call: Call, replies: Sequence[Any]) -> None:

@@ -68,7 +68,7 @@ class Observer:
         self._makes_spans = False
         """Whether spans are wanted, and somebody takes them; until then it is asked again."""
         self.is_heard = False
-        """Whether all that is wanted is taken; until then it is asked again."""
+        """Whether it is settled who takes what is wanted; until then it is asked again."""
         self.is_unheard = True
         """Whether nobody takes any of it yet."""
         self._speaks_to_itself = settings.snapshot or settings.propagate_context
@@ -184,7 +184,9 @@ class Observer:
             if clients.serves(client, scope.call.instance):
                 self._take_in(scope.call, args)
                 return False
-        if self.is_idle or not (self.is_heard or self.find_audience()):
+        if not self.is_heard:
+            self.find_audience()
+        if self.is_unheard:
             return False
         if providers.is_suppressed():
             return False
@@ -195,15 +197,21 @@ class Observer:
         return not self.is_off
 
     @harmless("open")
-    def find_audience(self) -> bool:
-        """Whether anybody takes what is wanted by now; asked again until all of it is taken."""
-        settings, audience = self.settings, self.recorder.audience
+    def find_audience(self) -> None:
+        """Whether anybody takes what is wanted by now; asked again until all of it is settled."""
+        wants_spans, wants_metrics = self.settings.traces, bool(self.settings.metrics)
+        audience = self.recorder.audience
         audience.look()
-        self._makes_spans = settings.traces and audience.takes_spans
-        counts = bool(settings.metrics) and audience.takes_metrics
-        self.is_heard = (self._makes_spans, counts) == (settings.traces, bool(settings.metrics))
-        self.is_unheard = not (self._makes_spans or counts or self._speaks_to_itself)
-        return not self.is_unheard
+        # First what is settled, then the verdicts: another thread may be settling it now.
+        awaits_any = (wants_spans and audience.awaits_spans) or (
+            wants_metrics and audience.awaits_metrics
+        )
+        if wants_spans and audience.takes_spans:
+            self._makes_spans = True
+        counts = wants_metrics and audience.takes_metrics
+        if self._makes_spans or counts or self._speaks_to_itself:
+            self.is_unheard = False
+        self.is_heard = not awaits_any
 
     def look_again(self) -> None:
         """Redis-py's own metrics are switched on or off."""

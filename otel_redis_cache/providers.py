@@ -19,6 +19,7 @@ with suppress_instrumentation():
 
 _TRACING, _METERING = vars(trace), vars(_metrics)
 _UNKNOWN = object()
+_API = ("opentelemetry.trace", "opentelemetry.metrics")
 
 
 def none_is_set() -> bool:
@@ -32,40 +33,32 @@ def none_is_set() -> bool:
 
 
 class Audience:
-    """Whether somebody takes spans, and metrics; the global providers may be set at any time."""
+    """Whether somebody takes spans, and metrics: the providers given, or else the global ones."""
 
     def __init__(
         self, tracer_provider: TracerProvider | None, meter_provider: MeterProvider | None
     ) -> None:
-        """The providers given; the global ones stand in for those that are not."""
-        self._given = (tracer_provider, meter_provider)
-        self._seen: tuple[int, int] | None = None
-        """The global providers that stood there last; they are set once, and live on."""
-        self.takes_spans = False
-        self.takes_metrics = False
+        """A provider that does something, or says that it will not, settles it."""
+        self.takes_spans = does_something(tracer_provider)
+        self.takes_metrics = does_something(meter_provider)
+        self.awaits_spans = not (self.takes_spans or type(tracer_provider) is NoOpTracerProvider)
+        """Whether a global provider that is set later will take them."""
+        self.awaits_metrics = not (self.takes_metrics or type(meter_provider) is NoOpMeterProvider)
 
     def look(self) -> None:
-        """Look whether a global provider has been set."""
-        tracers, meters = trace.get_tracer_provider(), metrics.get_meter_provider()
-        if self._seen == (id(tracers), id(meters)):
-            return
-        given_tracers, given_meters = self._given
-        self.takes_spans = not isinstance(given_tracers, NoOpTracerProvider) and (
-            does_something(given_tracers) or does_something(tracers)
-        )
-        self.takes_metrics = not isinstance(given_meters, NoOpMeterProvider) and (
-            does_something(given_meters) or does_something(meters)
-        )
-        # Last, so that no other thread goes by what was so before.
-        self._seen = (id(tracers), id(meters))
+        """Look whether a global provider has been set: verdicts only ever become true."""
+        if self.awaits_spans and does_something(trace.get_tracer_provider()):
+            self.takes_spans = True
+            self.awaits_spans = False
+        if self.awaits_metrics and does_something(metrics.get_meter_provider()):
+            self.takes_metrics = True
+            self.awaits_metrics = False
 
 
 def does_something(provider: object) -> bool:
     """Whether this is more than what the API has in the place of a provider."""
     module = type(provider).__module__
-    return provider is not None and not module.startswith(
-        ("opentelemetry.trace", "opentelemetry.metrics")
-    )
+    return provider is not None and not module.startswith(_API)
 
 
 def is_suppressed() -> bool:

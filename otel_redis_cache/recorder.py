@@ -53,7 +53,7 @@ class Recorder:
             metric.name: _AllSeries(metric, histogram, self.tallies, settings)
             for metric in names.METRICS
             if metric.kind == "histogram" and metric.name in self._wanted
-            if not isinstance(histogram := _histogram(meter, metric), NoOpHistogram)
+            if type(histogram := _histogram(meter, metric)) is not NoOpHistogram
         }
         self._histograms = self._all_histograms
         """Those that take measurements now."""
