@@ -206,7 +206,10 @@ def _aggregates_of(
     """None where they cannot be told, as beyond a stream's limit of attribute sets."""
     found: list[Callable[[_Measurement, bool], None]] = []
     for storage in storages.values():
-        for match in storage._instrument_view_instrument_matches.get(histogram, ()):
+        matches = storage._instrument_view_instrument_matches.get(histogram)
+        if matches is None:  # the reader went while the first measurement was made
+            return None
+        for match in matches:
             kept = match._view._attribute_keys
             names = attributes.keys() if kept is None else attributes.keys() & kept
             wanted = _typed({name: attributes[name] for name in names})
@@ -227,8 +230,7 @@ def _typed(attributes: Mapping[str, object]) -> dict[str, tuple[type, object]]:
 
 def _records_as_made(histogram: Any) -> bool:
     """Whether nobody has put a wrapper, or a histogram of their own, in the place of the SDK's."""
-    kind: Any = type(histogram)
-    record = getattr(kind, "record", None)
+    record: Any = getattr(cast("object", type(histogram)), "record", None)
     module: str = getattr(record, "__module__", None) or ""
     return (
         module.startswith("opentelemetry.sdk.")

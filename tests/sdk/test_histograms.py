@@ -10,12 +10,13 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+import wrapt
 from opentelemetry.metrics import NoOpMeterProvider
 from opentelemetry.metrics._internal import _ProxyMeterProvider
 from opentelemetry.sdk.metrics import Histogram, MeterProvider
 from opentelemetry.sdk.metrics._internal import aggregation as aggregations
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
-from opentelemetry.sdk.metrics.view import View
+from opentelemetry.sdk.metrics.view import LastValueAggregation, View
 
 from otel_redis_cache import histograms
 from otel_redis_cache.histograms import FastHistogram
@@ -414,3 +415,87 @@ def test_after_a_shutdown_measurements_harm_nobody() -> None:
     stage.provider.shutdown()
     stage.series[1].record(0.5)
     stage.series[2].record(0.5)
+
+
+def test_a_histogram_behind_a_proxy_of_somebody_goes_through_the_proxy() -> None:
+    class Counting(wrapt.ObjectProxy):  # type: ignore[misc]  # untyped upstream
+        def record(self, *args: Any) -> None:
+            seen.append(args)
+            self.__wrapped__.record(*args)
+
+    stage, seen = Stage(ONE, is_fast=True), []
+    proxy: Any = Counting(stage.histogram)
+    series = FastHistogram(proxy).bind(GET)
+    series.record(1)
+    series.record(2)
+
+    assert len(seen) == 2
+    assert only_point(stage.readers[0]).count == 2
+
+
+def test_a_record_of_the_sdk_that_somebody_wrapped_is_called(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    seen: list[Any] = []
+
+    def remember(wrapped: Any, _: object, args: Any, kwargs: Any) -> Any:
+        seen.append(args)
+        return wrapped(*args, **kwargs)
+
+    stage = Stage(ONE, is_fast=True)
+    kind = type(stage.histogram)
+    monkeypatch.setattr(kind, "record", wrapt.FunctionWrapper(kind.record, remember))
+    series = FastHistogram(stage.histogram).bind(GET)
+    series.record(1)
+    series.record(2)
+
+    assert len(seen) == 2
+
+
+def test_a_histogram_that_has_no_dictionary_is_recorded_with() -> None:
+    class Bare:
+        __slots__ = ("values",)
+
+        def record(self, value: float, _: object) -> None:
+            self.values.append(value)
+
+    bare: Any = Bare()
+    bare.values = []
+    FastHistogram(bare).bind(GET).record(1)
+
+    assert bare.values == [1]
+
+
+def test_an_aggregation_of_the_applications_sees_no_rehearsal() -> None:
+    seen: list[float] = []
+
+    class Remembering(LastValueAggregation):
+        def _create_aggregation(self, *args: Any, **kwargs: Any) -> Any:
+            made: Any = super()._create_aggregation(*args, **kwargs)
+            aggregate = made.aggregate
+
+            def remember(measurement: Any, *more: Any) -> None:
+                seen.append(measurement.value)
+                aggregate(measurement, *more)
+
+            made.aggregate = remember
+            return made
+
+    provider = MeterProvider(
+        [InMemoryMetricReader()],
+        views=[View(instrument_name="*", aggregation=Remembering())],
+        shutdown_on_exit=False,
+    )
+    series = FastHistogram(provider.get_meter(SCOPE).create_histogram(NAME)).bind(GET)
+    for value in (1, 2, 3):
+        series.record(value)
+
+    assert seen == [1, 2, 3]
+
+
+def test_a_reader_that_goes_meanwhile_is_no_fault() -> None:
+    stage = Stage(ONE, is_fast=True)
+    (storage,) = stage.provider._measurement_consumer._reader_storages.values()
+    storage._instrument_view_instrument_matches.clear()
+
+    assert histograms._aggregates_of(stage.histogram, {None: storage}, GET) is None
