@@ -159,8 +159,11 @@ class Samples:
 
     async def _step(self, node: Node) -> None:
         client = self._connections.to(node, self._source.database, "sample")
-        seconds = await self._samplers[node].cycle(client)
-        self._readings.sampler_duration.record(seconds, self._source.target.attributes)
+        sampler = self._samplers[node]
+        try:
+            await sampler.cycle(client)
+        finally:
+            self._readings.sampler_duration.record(sampler.asked, self._source.target.attributes)
 
 
 _ESTIMATED: Mapping[names.Metric, Callable[[Estimate], int]] = {

@@ -182,7 +182,11 @@ class Nodes:
         return Node(*place) if remap is None else Node(*remap(place))
 
     async def _managed(self, sentinel: Node) -> tuple[Shard, ...] | None:
-        """The primary that a Sentinel names, and its replicas that are well."""
+        """The primary that a Sentinel names, and its replicas that are up.
+
+        Second are those that follow it, or else the primary again: a replica that lost its link
+        has old keys.
+        """
         client = self._connections.to_sentinel(sentinel)
         service = self._source.service
         primary = await client.execute_command("SENTINEL", "GET-MASTER-ADDR-BY-NAME", service)
@@ -190,9 +194,13 @@ class Nodes:
             return None
         replies = await client.execute_command("SENTINEL", "REPLICAS", service)
         told = [dict(zip(reply[::2], reply[1::2], strict=False)) for reply in replies]
-        well = [fields for fields in told if b"down" not in fields[b"flags"]]
-        replicas = sorted(_node(fields[b"ip"], fields[b"port"]) for fields in well)
-        return ((_node(*primary), *replicas),)
+        linked: dict[bool, list[Node]] = {True: [], False: []}
+        for fields in told:
+            if b"down" not in fields[b"flags"]:
+                is_linked = fields.get(b"master-link-status") == b"ok"
+                linked[is_linked].append(_node(fields[b"ip"], fields[b"port"]))
+        first = _node(*primary)
+        return ((first, *(sorted(linked[True]) or [first]), *sorted(linked[False])),)
 
 
 def _node(host: bytes, port: bytes) -> Node:

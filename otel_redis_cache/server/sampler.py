@@ -11,9 +11,11 @@ https://redis.io/docs/latest/commands/memory-usage/
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, Protocol
 
 from otel_redis_cache.failures import failure_of
@@ -26,7 +28,13 @@ MILLISECONDS = 150
 """Of asking in one cycle, unless told otherwise: 1 % of the 15 s between two cycles."""
 
 BATCH = 100
-"""Keys that are asked for at once: less than a millisecond of the server's time."""
+"""Keys that are asked for at once at most; the first time and after a slow batch it is one."""
+
+QUICK = 0.002
+"""Seconds of the server's time for a batch, below which the next one may be twice as large.
+
+`MEMORY USAGE` of most types looks at a few elements; of a module's type, as a JSON document, at all.
+"""
 
 PAUSE = 0.01
 """Seconds between two batches, for the server's other clients and this process's other threads."""
@@ -54,8 +62,8 @@ class Sampler:
             name_of: The same rules as for calls.
             keys: As many are asked for in one sample, give or take a batch; where there are no more
                 in the client's database, all of them.
-            milliseconds: As long is asked in one cycle, give or take a batch; a sample may take
-                several cycles.
+            milliseconds: As long is asked in one cycle, give or take a batch, which is one key
+                where keys are slow; a sample may take several cycles.
             seed: Where in the keys of a server the first sample begins; None: anywhere.
         """
         self.estimates: Mapping[str, Estimate] | None = None
@@ -64,6 +72,11 @@ class Sampler:
         None until there is something to tell. A cache with so few keys that none was drawn is not
         in it.
         """
+        self.asked = 0.0
+        """Seconds of asking in the last cycle, without pauses: no less than what it cost the server.
+
+        Of one that was raised from, too.
+        """
         self._name_of = name_of
         self._budget = keys
         self._seconds = milliseconds / 1000
@@ -71,32 +84,37 @@ class Sampler:
         self._source: Source = self._onward
         self._sample: Sample | None = None
         self._is_first = True
+        self._size = 1
+        self._waiting: list[bytes] = []
 
-    async def cycle(self, client: Any) -> float:
+    async def cycle(self, client: Any) -> None:
         """Go on with the sample, through one node's own asyncio client of one database.
-
-        Returns:
-            Seconds of asking, without pauses: no less than what it cost the server.
 
         Raises:
             Exception: what the client raises, and its replies; the next cycle goes on.
         """
-        started = time.perf_counter()
-        total, sample = await self._begin(client)
-        asked = time.perf_counter() - started
+        self.asked = 0.0
+        with self._asking():
+            total, sample = await self._begin(client)
         while not self._has_enough(sample, total):
             await asyncio.sleep(PAUSE)
-            started = time.perf_counter()
-            await self._take(client, sample)
-            asked += time.perf_counter() - started
-            if asked >= self._seconds:
+            with self._asking():
+                await self._take(client, sample)
+            if self.asked >= self._seconds:
                 break
         done = self._has_enough(sample, total)
         if done or (self._is_first and self._source.is_random):
             self.estimates = sample.estimates(total if self._source.is_random else sample.keys)
         if done:
             self._sample, self._is_first = None, False
-        return asked
+
+    @contextmanager
+    def _asking(self) -> Generator[None]:
+        started = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.asked += time.perf_counter() - started
 
     async def _begin(self, client: Any) -> tuple[int, Sample]:
         """How many keys there are, and the sample of them that is growing."""
@@ -110,29 +128,37 @@ class Sampler:
         sample = self._sample
         outgrown = not self._source.is_random and total > 2 * self._budget
         if sample is None or outgrown:
+            source = self._source
             if total <= self._budget:
                 self._source = Everything()
             else:
                 self._source = Drawn() if in_cluster else self._onward
+            if self._source is not source:
+                self._waiting = []
             sample = self._sample = Sample(repeats=self._source.repeats)
         return total, sample
 
     def _has_enough(self, sample: Sample, total: int) -> bool:
         if self._source.is_random:
             return sample.keys >= min(self._budget, total)
-        return self._source.is_exhausted
+        return self._source.is_exhausted and not self._waiting
 
     async def _take(self, client: Any, sample: Sample) -> None:
+        size, self._size = self._size, 1  # after what raises, too
         try:
-            keys = await self._source.keys(client)
-            answers = await _asked_about(client, keys)
+            if not self._waiting:
+                self._waiting = list(await self._source.keys(client, size))
+            keys, self._waiting = self._waiting[:size], self._waiting[size:]
+            seconds, answers = await _asked_about(client, keys)
         except BaseException:
             if not self._source.is_random:
                 self._sample = None  # without these keys it would never be exact
             raise
-        for key, (size, ttl) in zip(keys, answers, strict=True):
-            if size is not None and ttl is not None and ttl != _GONE:
-                sample.add(self._name_of(key), size, expires=ttl != _NEVER_EXPIRES)
+        if seconds < QUICK:
+            self._size = min(max(size, 2 * len(keys)), BATCH)
+        for key, (memory, ttl) in zip(keys, answers, strict=True):
+            if memory is not None and ttl is not None and ttl != _GONE:
+                sample.add(self._name_of(key), memory, expires=ttl != _NEVER_EXPIRES)
 
 
 class Source(Protocol):
@@ -144,8 +170,8 @@ class Source(Protocol):
     """Whether the same key may come twice."""
     is_exhausted: bool
 
-    async def keys(self, client: Any) -> Sequence[bytes]:
-        """Some more of them."""
+    async def keys(self, client: Any, count: int) -> Sequence[bytes]:
+        """Some more of them: about so many."""
         ...
 
 
@@ -159,9 +185,9 @@ class Everything:
         self._cursor = 0
         self._seen: set[int] = set()
 
-    async def keys(self, client: Any) -> Sequence[bytes]:
+    async def keys(self, client: Any, count: int) -> Sequence[bytes]:
         """Those that were not seen before."""
-        self._cursor, found = await client.scan(self._cursor, count=BATCH)
+        self._cursor, found = await client.scan(self._cursor, count=count)
         self.is_exhausted = not self._cursor
         fresh = {hash(key): key for key in found}
         fresh = {mark: key for mark, key in fresh.items() if mark not in self._seen}
@@ -182,9 +208,9 @@ class Onward:
         """Begin anywhere."""
         self._cursor = cursor
 
-    async def keys(self, client: Any) -> Sequence[bytes]:
+    async def keys(self, client: Any, count: int) -> Sequence[bytes]:
         """The next ones."""
-        self._cursor, found = await client.scan(self._cursor, count=BATCH)
+        self._cursor, found = await client.scan(self._cursor, count=count)
         return list(found)
 
 
@@ -194,22 +220,36 @@ class Drawn:
     is_random = repeats = True
     is_exhausted = False
 
-    async def keys(self, client: Any) -> Sequence[bytes]:
+    async def keys(self, client: Any, count: int) -> Sequence[bytes]:
         """Draw again."""
         asking = client.pipeline(transaction=False)
-        for _ in range(BATCH):
+        for _ in range(count):
             asking.randomkey()
         return [key for key in await asking.execute() if key is not None]
 
 
-async def _asked_about(client: Any, keys: Sequence[bytes]) -> list[tuple[int | None, int | None]]:
-    """The memory and the time to live of each key."""
+async def _asked_about(
+    client: Any, keys: Sequence[bytes]
+) -> tuple[float, list[tuple[int | None, int | None]]]:
+    """Seconds that it took the server, the memory and the time to live of each key."""
     asking = client.pipeline(transaction=False)
+    asking.time()
     for key in keys:
         asking.memory_usage(key)
         asking.pttl(key)
-    replies = [_number(reply) for reply in await asking.execute(raise_on_error=False)]
-    return list(zip(replies[::2], replies[1::2], strict=True))
+    asking.time()
+    began, *answers, ended = await asking.execute(raise_on_error=False)
+    replies = [_number(reply) for reply in answers]
+    return _between(began, ended), list(zip(replies[::2], replies[1::2], strict=True))
+
+
+def _between(began: object, ended: object) -> float:
+    """Seconds between two replies of TIME; without end where the server does not tell them."""
+    match began, ended:
+        case (int(second), int(micro)), (int(last_second), int(last_micro)):
+            return last_second - second + (last_micro - micro) / 1e6
+        case _:
+            return math.inf
 
 
 def _number(reply: object) -> int | None:

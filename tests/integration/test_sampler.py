@@ -17,7 +17,7 @@ import valkey.asyncio
 
 from otel_redis_cache.caches import Caches, FirstNames
 from otel_redis_cache.server.estimates import Estimate, combined
-from otel_redis_cache.server.sampler import BATCH, Sampler
+from otel_redis_cache.server.sampler import BATCH, QUICK, Sampler
 from otel_redis_cache.settings import from_keywords
 from tests.real.clusters import Cluster
 from tests.real.servers import RedisServer
@@ -145,10 +145,10 @@ async def test_a_cycle_ends_after_its_time_and_the_next_one_goes_on(
             cycles += 1
             client.config_resetstat()
             await sampler.cycle(asynchronous)
-            asked = client.info("commandstats")["cmdstat_memory|usage"]["calls"]
-            assert asked <= BATCH + 20
+            asked = client.info("commandstats").get("cmdstat_memory|usage", {"calls": 0})["calls"]
+            assert asked <= BATCH
 
-    assert 9 <= cycles <= 11
+    assert cycles >= 1_000 / BATCH
     assert sampler.estimates == truth(client)
 
 
@@ -160,12 +160,13 @@ async def test_a_sample_tells_while_it_grows_and_more_exactly_once_it_is_large(
     sampler = Sampler(name_of, keys=2_000, milliseconds=0, seed=1)
     errors: list[int] = []
     async with asking(new_server.port) as asynchronous:
-        for _ in range(30):
+        while len(set(errors[-8:])) > 1 or len(errors) < 8:
             await sampler.cycle(asynchronous)
-            errors.append(told(sampler)["sessions"].error)
+            if "sessions" in told(sampler):
+                errors.append(told(sampler)["sessions"].error)
+            assert len(errors) < 1_000
 
-    assert errors[0] > 2 * errors[21]
-    assert set(errors[21:]) == {errors[21]}
+    assert max(errors) > 2 * errors[-1] > 0
 
 
 async def test_samples_go_on_until_all_keys_were_asked_for(
@@ -314,8 +315,10 @@ async def test_a_server_that_outgrows_the_budget_is_estimated(
 
         client.flushall()
         fill(client, "sessions", 50)
-        for _ in range(3):
+        for _ in range(1_000):
             await sampler.cycle(asynchronous)
+            if sampler.estimates.keys() == {"sessions"} and not told(sampler)["sessions"].error:
+                break
 
     assert sampler.estimates == truth(client)
 
@@ -360,6 +363,83 @@ async def test_huge_containers_keep_no_other_client_waiting(
     assert told(sampler)["huge"].size > 10 * 10**6
 
 
+def calls(client: Any) -> dict[str, tuple[int, float]]:
+    """How many of each command, and their seconds."""
+    told = client.info("commandstats").items()
+    return {name[len("cmdstat_") :]: (row["calls"], row["usec"] / 1e6) for name, row in told}
+
+
+@pytest.fixture
+def documents(redis_stack_server: RedisServer) -> Iterator[Any]:
+    """A client of a server with 15 JSON documents, each of which `MEMORY USAGE` walks for ms."""
+    with redis.Redis(port=redis_stack_server.port, socket_timeout=10) as client:
+        client.flushall()
+        numbers = f"[{'1,' * 300_000}1]"
+        for number in range(15):
+            client.execute_command("JSON.SET", f"documents:{number}", "$", numbers)
+        client.config_resetstat()
+        yield client
+        client.flushall()
+
+
+async def test_large_documents_are_asked_about_one_by_one(
+    documents: Any, redis_stack_server: RedisServer
+) -> None:
+    sampler = Sampler(name_of, milliseconds=ALL_THE_TIME)
+    async with asking(redis_stack_server.port) as asynchronous:
+        await sampler.cycle(asynchronous)
+
+    asked = calls(documents)
+    (usages, seconds), (times, _) = asked["memory|usage"], asked["time"]
+    assert seconds / usages > 2 * QUICK, "they are not large enough to tell"
+    assert usages == 15 <= times / 2  # a batch has a TIME before and one after
+    assert sampler.estimates == truth(documents)
+
+
+async def test_a_cycle_of_large_documents_ends_after_its_time_and_the_next_one_goes_on(
+    documents: Any, redis_stack_server: RedisServer
+) -> None:
+    sampler = Sampler(name_of, milliseconds=20)
+    cycles = 0
+    async with asking(redis_stack_server.port) as asynchronous:
+        while sampler.estimates is None:
+            documents.config_resetstat()
+            await sampler.cycle(asynchronous)
+            cycles += 1
+            usages, seconds = calls(documents).get("memory|usage", (0, 0.0))
+            assert usages <= 1 or seconds * (usages - 1) / usages < 0.06
+
+    assert 15 * 2 * QUICK / 0.06 < cycles <= 30
+    assert sampler.estimates == truth(documents)
+
+
+async def test_batches_grow_while_the_server_is_quick(new_server: RedisServer, client: Any) -> None:
+    fill(client, "users", 3_000)
+    client.config_resetstat()
+    async with asking(new_server.port) as asynchronous:
+        await Sampler(name_of, milliseconds=ALL_THE_TIME).cycle(asynchronous)
+
+    asked = calls(client)
+    assert asked["memory|usage"][0] == 3_000
+    assert asked["time"][0] / 2 < 3_000 / 10
+
+
+async def test_keys_are_asked_about_one_by_one_where_the_server_does_not_tell_the_time(
+    new_server: RedisServer, client: Any
+) -> None:
+    fill(client, "users", 50)
+    client.acl_setuser("watcher", enabled=True, nopass=True, keys=["*"], commands=["+@all"])
+    client.acl_setuser("watcher", enabled=True, commands=["-time"])
+    client.config_resetstat()
+    sampler = Sampler(name_of, milliseconds=ALL_THE_TIME)
+    async with asking(new_server.port, username="watcher", password="any") as asynchronous:
+        await sampler.cycle(asynchronous)
+
+    refused = client.info("commandstats")["cmdstat_time"]["rejected_calls"]
+    assert refused / 2 >= calls(client)["memory|usage"][0] == 50
+    assert sampler.estimates == truth(client)
+
+
 async def test_what_the_server_refuses_is_raised_and_the_next_cycle_goes_on(
     new_server: RedisServer, client: Any
 ) -> None:
@@ -371,6 +451,7 @@ async def test_what_the_server_refuses_is_raised_and_the_next_cycle_goes_on(
         with pytest.raises(redis.ResponseError, match="memory"):
             await sampler.cycle(asynchronous)
         assert sampler.estimates is None
+        assert sampler.asked > 0
         client.acl_setuser("watcher", enabled=True, commands=["+memory|usage"])
         await sampler.cycle(asynchronous)
 
@@ -381,10 +462,11 @@ async def test_it_tells_how_long_it_asked(new_server: RedisServer, client: Any) 
     fill(client, "users", 2_000)
     client.config_resetstat()
     async with asking(new_server.port) as asynchronous:
-        seconds = await Sampler(name_of, milliseconds=ALL_THE_TIME).cycle(asynchronous)
+        sampler = Sampler(name_of, milliseconds=ALL_THE_TIME)
+        await sampler.cycle(asynchronous)
 
     cost = sum(row["usec"] for row in client.info("commandstats").values()) / 1e6
-    assert cost < seconds < 10
+    assert cost < sampler.asked < 10
 
 
 async def sampled(ports: list[int], **options: Any) -> dict[str, Estimate]:

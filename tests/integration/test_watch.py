@@ -57,6 +57,19 @@ def test_a_server_tells_of_itself(new_server: RedisServer, recording: Recording)
         assert told(recording, "redis.memory.used") == pytest.approx(used, rel=0.1)
 
 
+def test_the_time_of_asking_counts_though_the_server_refuses(
+    new_server: RedisServer, recording: Recording
+) -> None:
+    new_server.call("SET", "page:1", "x")
+    new_server.call("ACL", "SETUSER", "watcher", "on", ">any", "~*", "&*", "+@all", "-memory|usage")
+    url = f"redis://watcher:any@{new_server.host}:{new_server.port}/0"
+    with watched(recording, url, sample_memory=True):
+        wait_until(
+            lambda: told(recording, "cache.sampler.duration") >= 2, timeout=10, what="two cycles"
+        )
+        assert not recording.points("cache.entries")
+
+
 def test_sums_go_on_from_the_last_total_after_a_restart_and_a_reset(
     new_server: RedisServer, recording: Recording
 ) -> None:

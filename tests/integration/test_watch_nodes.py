@@ -138,6 +138,34 @@ def test_what_sentinels_manage_is_watched_through_a_failover(
         wait_for(recording, everybody)
 
 
+def test_a_replica_without_its_link_is_watched_but_not_sampled(
+    sentinels: Sentinels, recording: Recording
+) -> None:
+    everybody = {server.port for server in sentinels.servers}
+    hosts = ",".join(f"{host}:{port}" for host, port in sentinels.addresses)
+    primary, (replica, *_) = sentinels.primary, sentinels.replicas
+    primary.call("SET", "page:1", "x")
+
+    def is_sampled(server: RedisServer) -> bool:
+        server.call("CONFIG", "RESETSTAT")
+        time.sleep(3 * PERIOD)
+        return "cmdstat_memory|usage" in server.info("commandstats")
+
+    with watched(recording, f"redis+sentinel://{hosts}/{sentinels.service}", sample_memory=True):
+        wait_for(recording, everybody)
+        wait_until(lambda: is_sampled(replica), timeout=20, what="the replica is sampled")
+        assert not is_sampled(primary)
+        try:
+            replica.call("CONFIG", "SET", "masteruser", "nobody", "masterauth", "wrong")
+            primary.call("CLIENT", "KILL", "TYPE", "replica")
+            wait_until(lambda: is_sampled(primary), timeout=25, what="the primary is sampled")
+            assert not is_sampled(replica)
+            wait_for(recording, everybody)
+        finally:
+            replica.call("CONFIG", "SET", "masteruser", "", "masterauth", "")
+        wait_until(lambda: is_sampled(replica), timeout=25, what="the replica is sampled again")
+
+
 def test_a_sentinel_that_is_down_is_passed_over(sentinels: Sentinels, recording: Recording) -> None:
     hosts = ",".join(f"{host}:{port}" for host, port in sentinels.addresses)
     sentinels.sentinels[0].kill()
