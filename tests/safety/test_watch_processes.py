@@ -278,3 +278,50 @@ def test_many_watches_end_in_the_time_of_one(new_server: RedisServer, recording:
         watch._stop_all()
         assert time.monotonic() - started <= 2 * watch.CLOSING
         new_server.resume()
+
+
+IMPORTS = """
+import sys, threading
+
+class Seen:
+    def find_spec(self, name, *_):
+        if threading.current_thread().name == "otel_redis_cache.watch":
+            found.append(name)
+
+found = []
+sys.meta_path.insert(0, Seen())
+url, way = sys.argv[1:]
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+import otel_redis_cache
+from otel_redis_cache.server import watch
+
+watch.PERIOD = 0.2
+reader = InMemoryMetricReader()
+provider = MeterProvider([reader])
+if way == "setting":
+    otel_redis_cache.RedisCacheInstrumentor().instrument(watch=url, meter_provider=provider)
+else:
+    otel_redis_cache.watch_server(url, meter_provider=provider)
+
+import time
+deadline = time.monotonic() + 20
+while "redis.uptime" not in str(reader.get_metrics_data()):
+    assert time.monotonic() < deadline
+    time.sleep(0.05)
+print(found)
+"""
+
+
+@pytest.mark.parametrize("way", ["setting", "code"])
+@pytest.mark.parametrize("library", ["redis", "valkey"])
+def test_the_thread_imports_nothing_that_a_fork_could_come_in_between_of(
+    way: str, library: str, valkey_server: RedisServer
+) -> None:
+    valkey_server.revive()
+    url = valkey_server.url.replace("redis", library)
+    command = [sys.executable, "-c", IMPORTS, url, way]
+    done = subprocess.run(
+        command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.stdout, done.stderr) == ("[]\n", "")
