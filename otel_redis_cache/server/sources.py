@@ -90,15 +90,15 @@ def sources_of(server: object) -> list[Source]:
     raise TypeError(message)
 
 
-def load(url: str) -> None:
-    """Import here and now what a watch of this URL uses.
+def load(wanted: str) -> None:
+    """Import here and now what a watch of this URL, or with this client library, uses.
 
     A child that is forked while another thread imports a module waits for it without end.
     """
     # Whatever is wrong is told by the thread, which meets it again.
     with suppress(Exception):
         codecs.lookup("idna")  # of names of hosts
-        importlib.import_module(f"{_library_of(url)}.asyncio")
+        importlib.import_module(f"{_library_of(wanted)}.asyncio")
 
 
 def _from_client(client: Any) -> Source:
@@ -187,9 +187,9 @@ def _unreadable(url: str) -> SettingError:
     return SettingError(f"watch is {shown!r}, which cannot be read; allowed: {allowed}", "watch")
 
 
-def _library_of(url: str) -> str:
+def _library_of(wanted: str) -> str:
     """The client library that a URL asks for, else the other one: both speak with all servers."""
-    wanted = VALKEY if url.startswith("valkey") else "redis"
+    wanted = VALKEY if wanted.startswith("valkey") else "redis"
     names = (wanted, *({"redis", "valkey"} - {wanted}))
     found = next((name for name in names if importlib.util.find_spec(name) is not None), None)
     if found is None:
