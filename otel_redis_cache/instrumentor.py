@@ -19,7 +19,7 @@ from otel_redis_cache.methods import ROWS
 from otel_redis_cache.observe import Observer, RequestHook, ResponseHook
 from otel_redis_cache.recorder import Recorder
 from otel_redis_cache.seams import Seams
-from otel_redis_cache.server.sources import sources_of
+from otel_redis_cache.server.sources import load, sources_of
 from otel_redis_cache.server.watch import Watch
 from otel_redis_cache.settings import FileOptions, from_keywords
 from otel_redis_cache.tallies import Tallies
@@ -71,6 +71,7 @@ class RedisCacheInstrumentor(BaseInstrumentor):  # type: ignore[misc]  # untyped
             before.silent = before not in in_use
         url = observer.settings.watch
         if url is not None:
+            load(url)
             self._watch = Watch(
                 lambda: sources_of(url), observer.settings, kwargs.get("meter_provider")
             )

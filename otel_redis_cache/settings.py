@@ -32,6 +32,12 @@ WATCHED = (
 PLACEHOLDER = re.compile(r"\{[A-Za-z_][A-Za-z0-9_]*\}|\*+|\?")
 """What stands for other text in the pattern of a rule."""
 
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
+
+_HOST = r"(\[[0-9A-Fa-f:.]+\]|[^\[\]:,/]+)"
+_PLACE_WITH_PORT = re.compile(rf"({_HOST}(:\d*)?(,{_HOST}(:\d*)?)*)?(/[^:]*)?")
+_PLACE = re.compile(rf"({_HOST}(:\w*)?(,{_HOST}(:\w*)?)*)?(/.*)?")
+
 
 class SettingError(ValueError):
     """A setting has a value that is not allowed; names the field, the value and what is allowed."""
@@ -78,11 +84,19 @@ def _url(value: object) -> str | None:
 
 
 def without_secrets(url: object) -> object:
-    """A URL as it may be shown: without user, password and options."""
+    """A URL as it may be shown: without user, password and options.
+
+    Where it cannot be told what of it is a password, that is its scheme.
+    """
     if not isinstance(url, str):
         return url if url is None else type(url)
-    scheme, separator, rest = url.rpartition("://")
-    return f"{scheme}{separator}{rest.rpartition('@')[2].partition('?')[0]}"
+    found = _SCHEME.match(url)
+    scheme, rest = (found.group(), url[found.end() :]) if found else ("", url)
+    place, _, options = rest.partition("?")
+    _, at, hosts = place.rpartition("@")
+    # Before an @ that is forgotten stand a user and a password, which look like a host and a port.
+    shape = _PLACE if at else _PLACE_WITH_PORT
+    return f"{scheme}{hosts}" if "@" not in options and shape.fullmatch(hosts) else scheme
 
 
 def _whole(value: object) -> int:
@@ -190,9 +204,17 @@ def _scripts(value: object) -> tuple[tuple[str, str], ...]:
     return tuple(cleaned)
 
 
-def _setting(default: object, parse: Callable[[object], object], allowed: str, meaning: str) -> Any:
+def _setting(
+    default: object,
+    parse: Callable[[object], object],
+    allowed: str,
+    meaning: str,
+    *,
+    is_secret: bool = False,
+) -> Any:
     """A field with the one way to read it and the words that say what it takes."""
-    return field(default=default, metadata={"parse": parse, "allowed": allowed, "meaning": meaning})
+    metadata = {"parse": parse, "allowed": allowed, "meaning": meaning}
+    return field(default=default, repr=not is_secret, metadata=metadata)
 
 
 _FLAG = "true or false"
@@ -265,7 +287,7 @@ class Settings:
         "`cache.key`: nothing, `user:{}`, a keyed hash (needs `key_secret`), or the key.",
     )
     key_secret: str | None = _setting(
-        None, _optional_text, "text", "The secret of `key_attribute=hash`."
+        None, _optional_text, "text", "The secret of `key_attribute=hash`.", is_secret=True
     )
     include_commands: frozenset[str] = _setting(
         frozenset[str](), _commands, _COMMANDS, "Make spans for these commands only."
@@ -312,6 +334,7 @@ class Settings:
         "redis+sentinel://host:26379,host:26379/name",
         "The server whose memory, keys, evictions and more to watch, beside the application's "
         "calls: `docs/server.md`. Any node of a cluster stands for all of them.",
+        is_secret=True,
     )
     watch_commands: bool = _setting(
         False, _flag, _FLAG, "Watch each command's calls and time at the server (`redis.cmd.*`)."

@@ -9,7 +9,7 @@ from opentelemetry.metrics import MeterProvider
 
 from otel_redis_cache import settings
 from otel_redis_cache.instrumentor import RedisCacheInstrumentor
-from otel_redis_cache.server.sources import sources_of
+from otel_redis_cache.server.sources import load, sources_of
 from otel_redis_cache.server.watch import Watch
 from otel_redis_cache.settings import SettingError, Settings
 
@@ -54,6 +54,8 @@ def watch_server(
         message = f"{unknown[0]!r} is no option of watch_server; allowed are {', '.join(KEYWORDS)}"
         raise SettingError(message, unknown[0])
     sources = sources_of(server)
+    for source in sources:
+        load(source.library)
     watch = Watch(lambda: sources, settings.changed(_base(), options), meter_provider)
     watch.start()
     return watch

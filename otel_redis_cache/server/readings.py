@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 import weakref
 from collections.abc import Callable, Iterable, Iterator
 from typing import Protocol
@@ -73,7 +74,7 @@ class Readings:
             self._totals[node] = totals
             if len(self._totals) > MAX_NODES:
                 del self._totals[next(iter(self._totals))]
-            return list(totals.follow(told, info.points_of(told)))
+            return totals.follow(told, info.points_of(told), time.monotonic())
 
     def evictions_of(self, target: Target) -> Iterator[tuple[int, Attributes]]:
         """What was counted of the events of a server."""

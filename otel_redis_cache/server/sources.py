@@ -5,9 +5,11 @@ A client is only read: its address, its credentials, its TLS. It is not used, an
 
 from __future__ import annotations
 
+import codecs
 import importlib
 import importlib.util
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, cast
 
@@ -88,6 +90,17 @@ def sources_of(server: object) -> list[Source]:
     raise TypeError(message)
 
 
+def load(wanted: str) -> None:
+    """Import here and now what a watch of this URL, or with this client library, uses.
+
+    A child that is forked while another thread imports a module waits for it without end.
+    """
+    # Whatever is wrong is told by the thread, which meets it again.
+    with suppress(Exception):
+        codecs.lookup("idna")  # of names of hosts
+        importlib.import_module(f"{_library_of(wanted)}.asyncio")
+
+
 def _from_client(client: Any) -> Source:
     target = clients.target_of(client)
     library = VALKEY if target.system == VALKEY else "redis"
@@ -131,7 +144,7 @@ def _from_cluster(client: Any, library: str, target: Target) -> Source:
 def _from_url(url: str) -> Source:
     scheme, _, rest = url.partition("://")
     kind, _, sentinel = scheme.partition("+")
-    library = _library(VALKEY if kind.startswith("valkey") else "redis")
+    library = _library_of(url)
     kind = kind.replace("valkey", "redis")  # both libraries know these
     if not sentinel:
         return _from_client(_client(library, f"{kind}://{rest}", url))
@@ -174,8 +187,9 @@ def _unreadable(url: str) -> SettingError:
     return SettingError(f"watch is {shown!r}, which cannot be read; allowed: {allowed}", "watch")
 
 
-def _library(wanted: str) -> str:
-    """The client library of that name, else the other one: both speak with all servers."""
+def _library_of(wanted: str) -> str:
+    """The client library that a URL asks for, else the other one: both speak with all servers."""
+    wanted = VALKEY if wanted.startswith("valkey") else "redis"
     names = (wanted, *({"redis", "valkey"} - {wanted}))
     found = next((name for name in names if importlib.util.find_spec(name) is not None), None)
     if found is None:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 
 from otel_redis_cache import conventions as names
 from otel_redis_cache.server.info import Attributes, Info, Point
+
+SLACK = 2.0
+"""Seconds: uptimes are whole ones, and a server may take one to answer."""
 
 Series = tuple[names.Metric, Attributes]
 
@@ -23,22 +27,37 @@ class Totals:
     reset is known by a sum that falls: then all of them were reset, also those that are past their
     last value again. What was counted between the last look and such a beginning is lost, as it is
     for everybody who asks the server from time to time.
+
+    One that has been up for longer than since the last look did not restart: it is another server,
+    which has taken the place of the first one. What it had counted before it was seen is its own.
     """
 
     def __init__(self) -> None:
         """Nothing was seen yet."""
         self._run = ""
         self._seen: dict[Series, int | float] = {}  # what the server said last
-        self._before: dict[Series, int | float] = {}  # what it had said before it began anew
+        self._before: dict[Series, int | float] = {}  # what was counted before it began anew
+        self._first: dict[Series, int | float] = {}  # what it had said when it was another's
+        self._at = -math.inf
+        self._is_new = False
 
-    def follow(self, info: Info, points: Iterable[Point]) -> list[Point]:
-        """The same points in the same order, each sum as its total."""
+    def follow(self, info: Info, points: Iterable[Point], at: float) -> list[Point]:
+        """The same points in the same order, each sum as its total.
+
+        Args:
+            info: What the server said.
+            points: What was read from that.
+            at: Seconds of a clock that is never set: when it was said.
+        """
         points = list(points)
         sums = {(p.metric, p.attributes): p.value for p in points if p.metric.kind == "counter"}
-        for series in self._begun_anew(info.get("run_id", ""), sums):
-            self._before[series] = self._before.get(series, 0) + self._seen[series]
-            self._seen[series] = 0
-        totals = [(point, self._total(point)) for point in points]
+        begun = self._begun_anew(info.get("run_id", ""), sums)
+        is_other = self._is_new and sums.get((names.UPTIME, ()), 0) > at - self._at + SLACK
+        self._at = at
+        for series in begun:
+            self._before[series] = self._counted(series)
+            self._seen[series] = self._first[series] = 0
+        totals = [(point, self._total(point, is_other=is_other)) for point in points]
         return [point._replace(value=total) for point, total in totals if total is not None]
 
     def _begun_anew(self, run: str, sums: dict[Series, int | float]) -> list[Series]:
@@ -47,6 +66,7 @@ class Totals:
         is_told = bool(run and self._run)
         restarted = run != self._run if is_told else (names.UPTIME, ()) in fallen
         self._run = run or self._run
+        self._is_new = restarted
         if restarted:
             return list(self._seen)
         fallen = {series for series in fallen if series[0] not in KEPT}
@@ -55,7 +75,7 @@ class Totals:
             return [series for series in self._seen if series[0] not in KEPT]
         return list(fallen)
 
-    def _total(self, point: Point) -> int | float | None:
+    def _total(self, point: Point, *, is_other: bool) -> int | float | None:
         """None for a new series where there are too many."""
         series = (point.metric, point.attributes)
         if point.metric.kind != "counter":
@@ -64,4 +84,10 @@ class Totals:
             return None
         # An uptime falls by itself where the machine's clock is set.
         self._seen[series] = max(point.value, self._seen.get(series, 0))
-        return min(self._before.get(series, 0) + self._seen[series], LARGEST)
+        if is_other:
+            self._first[series] = self._seen[series]
+        return min(self._counted(series), LARGEST)
+
+    def _counted(self, series: Series) -> int | float:
+        of_this_run = self._seen[series] - self._first.get(series, 0)
+        return self._before.get(series, 0) + of_this_run

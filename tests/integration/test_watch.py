@@ -239,6 +239,18 @@ WRONG = [
     ("redis+sentinel://:secret@cache:26379", "'redis+sentinel://cache:26379'"),
     ("redis+sentinel://:secret@cache:no/mymaster", "'redis+sentinel://cache:no/mymaster'"),
     ("redis://:secret@cache?db=secret", "'redis://cache'"),
+    ("redis://user:pa://secret@cache:port/0", "'redis://cache:port/0'"),
+    ("redis://cache:port/0?password=abc@secret", "'redis://'"),
+    ("redis://user:se?secret@cache:port", "'redis://'"),
+    ("redis+sentinel://u:pw@h:bad/name?password=x@secret", "'redis+sentinel://'"),
+    ("redis://[secret", "'redis://'"),
+    ("redis://u:p@[secret", "'redis://'"),
+    ("redis://user:secret", "'redis://'"),
+    ("redis://:se/secret", "'redis://'"),
+    ("redis://user:secret/0", "'redis://'"),
+    ("user:secret", "''"),
+    ("user:secret@redis://cache", "'redis://cache'"),
+    ("redis://[::1]:6379?db=secret", "'redis://[::1]:6379'"),
     ("unix://", "'unix://'"),
 ]
 

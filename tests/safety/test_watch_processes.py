@@ -8,6 +8,8 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
@@ -121,6 +123,54 @@ def test_a_forked_child_takes_over_from_its_parent(
         closing.join()
 
 
+@contextmanager
+def idle_child() -> Iterator[int]:
+    """A forked child that only lives, and then ends as a process does."""
+    reading, writing = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        status = 1
+        try:
+            os.close(writing)
+            gc.collect()
+            os.read(reading, 1)
+            gc.collect()
+            status = 0
+        finally:
+            os._exit(status)
+    os.close(reading)
+    try:
+        yield pid
+    finally:
+        os.close(writing)
+        _, status = os.waitpid(pid, 0)
+    assert status == 0
+
+
+def clients_of(server: RedisServer) -> int:
+    """Connections, but for the one that asks."""
+    listed = server.call("CLIENT", "LIST")
+    assert isinstance(listed, str)
+    return len(listed.splitlines()) - 1
+
+
+def test_a_forked_child_keeps_no_connection_of_its_parent_open(
+    new_server: RedisServer, recording: Recording
+) -> None:
+    new_server.call("CONFIG", "SET", "notify-keyspace-events", "Exe")
+    with watched(recording, new_server, sample_memory=True, listen_events=True) as mine:
+        seen = wait_for(recording)
+        listening = lambda: new_server.call("CLIENT", "LIST", "TYPE", "pubsub")  # noqa: E731
+        wait_until(listening, timeout=10, what="it listens")
+        before = clients_of(new_server)
+        assert before >= 2
+        with idle_child():
+            wait_for(recording, seen)
+            assert clients_of(new_server) == before, "its parent goes on with what it has"
+            mine.close()
+            wait_until(lambda: clients_of(new_server) == 0, timeout=5, what="all are closed")
+
+
 APPLICATION = """
 import gc, os, sys, threading, time
 from opentelemetry.sdk.metrics import MeterProvider
@@ -192,3 +242,86 @@ def test_a_process_ends_although_the_server_does_not_answer(new_server: RedisSer
     )
     new_server.resume()
     assert (done.stdout, done.stderr, done.returncode) == ("", "", 0)
+
+
+ORPHAN = """
+if os.fork() == 0:
+    os.close(1)
+    os.read(0, 1)
+    os._exit(0)
+print("ready", flush=True)
+os.kill(os.getpid(), 9)
+"""
+
+
+def test_the_death_of_a_parent_ends_its_connections_while_a_child_lives(
+    new_server: RedisServer,
+) -> None:
+    command = [sys.executable, "-c", APPLICATION + ORPHAN, new_server.url, "orphan"]
+    parent = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    with parent:
+        assert parent.stdout is not None
+        assert parent.stdout.readline() == b"ready\n"
+        assert parent.wait(10) == -9
+        wait_until(lambda: clients_of(new_server) == 0, timeout=5, what="all are closed")
+
+
+def test_many_watches_end_in_the_time_of_one(new_server: RedisServer, recording: Recording) -> None:
+    with ExitStack() as stack:
+        for database in range(5):
+            url = f"{new_server.url.rpartition('/')[0]}/{database}"
+            stack.enter_context(watched(recording, url))
+        wait_for(recording)
+        new_server.pause()
+        time.sleep(2 * PERIOD)  # a question is open
+        started = time.monotonic()
+        watch._stop_all()
+        assert time.monotonic() - started <= 2 * watch.CLOSING
+        new_server.resume()
+
+
+IMPORTS = """
+import sys, threading
+
+class Seen:
+    def find_spec(self, name, *_):
+        if threading.current_thread().name == "otel_redis_cache.watch":
+            found.append(name)
+
+found = []
+sys.meta_path.insert(0, Seen())
+url, way = sys.argv[1:]
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+import otel_redis_cache
+from otel_redis_cache.server import watch
+
+watch.PERIOD = 0.2
+reader = InMemoryMetricReader()
+provider = MeterProvider([reader])
+if way == "setting":
+    otel_redis_cache.RedisCacheInstrumentor().instrument(watch=url, meter_provider=provider)
+else:
+    otel_redis_cache.watch_server(url, meter_provider=provider)
+
+import time
+deadline = time.monotonic() + 20
+while "redis.uptime" not in str(reader.get_metrics_data()):
+    assert time.monotonic() < deadline
+    time.sleep(0.05)
+print(found)
+"""
+
+
+@pytest.mark.parametrize("way", ["setting", "code"])
+@pytest.mark.parametrize("library", ["redis", "valkey"])
+def test_the_thread_imports_nothing_that_a_fork_could_come_in_between_of(
+    way: str, library: str, valkey_server: RedisServer
+) -> None:
+    valkey_server.revive()
+    url = valkey_server.url.replace("redis", library)
+    command = [sys.executable, "-c", IMPORTS, url, way]
+    done = subprocess.run(
+        command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.stdout, done.stderr) == ("[]\n", "")

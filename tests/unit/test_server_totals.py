@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -12,10 +13,10 @@ from otel_redis_cache.server.totals import LARGEST, Totals
 CALLS = (names.COMMAND_CALLS, ((names.COMMAND, "get"),))
 
 
-def look(totals: Totals, **fields: str | float) -> dict[str, int | float]:
+def look(totals: Totals, at: float = 0, /, **fields: str | float) -> dict[str, int | float]:
     """What a look at a server that says this makes known, by the metric's name."""
     info = {name: str(value) for name, value in fields.items()}
-    return {point.metric.name: point.value for point in totals.follow(info, points_of(info))}
+    return {point.metric.name: point.value for point in totals.follow(info, points_of(info), at)}
 
 
 def test_up_to_the_first_restart_a_total_is_what_the_server_says() -> None:
@@ -27,7 +28,8 @@ def test_up_to_the_first_restart_a_total_is_what_the_server_says() -> None:
 def test_after_a_restart_a_sum_goes_on() -> None:
     totals = Totals()
     look(totals, run_id="a", keyspace_hits=7, used_cpu_sys=1.5, uptime_in_seconds=100)
-    assert look(totals, run_id="b", keyspace_hits=2, used_cpu_sys=0.25, uptime_in_seconds=3) == {
+    found = look(totals, 15, run_id="b", keyspace_hits=2, used_cpu_sys=0.25, uptime_in_seconds=3)
+    assert found == {
         "redis.keyspace.hits": 9,
         "redis.cpu.time": 1.75,
         "redis.uptime": 103,
@@ -74,8 +76,65 @@ def test_a_reset_that_one_sum_tells_of_counts_for_all_of_them() -> None:
 def test_without_a_run_id_an_uptime_that_falls_tells_of_a_restart() -> None:
     totals = Totals()
     look(totals, uptime_in_seconds=100, keyspace_hits=7, used_cpu_sys=1.5)
-    found = look(totals, uptime_in_seconds=5, keyspace_hits=8, used_cpu_sys=2.5)
+    found = look(totals, 15, uptime_in_seconds=5, keyspace_hits=8, used_cpu_sys=2.5)
     assert found == {"redis.uptime": 105, "redis.keyspace.hits": 15, "redis.cpu.time": 4.0}
+
+
+def test_another_server_at_the_same_address_brings_nothing_from_before_it_was_seen() -> None:
+    totals = Totals()
+    look(totals, 0, run_id="a", keyspace_hits=7, used_cpu_sys=1.5, uptime_in_seconds=100)
+    found = look(
+        totals,
+        15,
+        run_id="b",
+        keyspace_hits=10**6,
+        keyspace_misses=10**6,
+        used_cpu_sys=0.3,
+        uptime_in_seconds=90,
+    )
+    assert found == {
+        "redis.keyspace.hits": 7,
+        "redis.keyspace.misses": 0,
+        "redis.cpu.time": 1.5,
+        "redis.uptime": 100,
+    }
+    found = look(
+        totals,
+        30,
+        run_id="b",
+        keyspace_hits=10**6 + 2,
+        keyspace_misses=10**6 + 3,
+        used_cpu_sys=0.55,
+        uptime_in_seconds=105,
+    )
+    assert found == {
+        "redis.keyspace.hits": 9,
+        "redis.keyspace.misses": 3,
+        "redis.cpu.time": pytest.approx(1.75),
+        "redis.uptime": 115,
+    }
+    # And a restart of that one is a restart.
+    assert look(totals, 45, run_id="c", keyspace_hits=4, uptime_in_seconds=9) == {
+        "redis.keyspace.hits": 13,
+        "redis.uptime": 124,
+    }
+
+
+def test_a_reset_of_another_server_goes_on_too() -> None:
+    totals = Totals()
+    look(totals, 0, run_id="a", keyspace_hits=7, uptime_in_seconds=100)
+    look(totals, 15, run_id="b", keyspace_hits=50, uptime_in_seconds=900)
+    look(totals, 30, run_id="b", keyspace_hits=52, uptime_in_seconds=915)
+    found = look(totals, 45, run_id="b", keyspace_hits=1, uptime_in_seconds=930)
+    assert found == {"redis.keyspace.hits": 10, "redis.uptime": 130}
+
+
+@pytest.mark.parametrize("uptime", [0, 14, 16])
+def test_a_restart_just_after_a_look_is_a_restart(uptime: int) -> None:
+    totals = Totals()
+    look(totals, 0, run_id="a", keyspace_hits=7, uptime_in_seconds=100)
+    found = look(totals, 15, run_id="b", keyspace_hits=5, uptime_in_seconds=uptime)
+    assert found == {"redis.keyspace.hits": 12, "redis.uptime": 100 + uptime}
 
 
 def test_a_clock_that_is_set_back_is_no_restart() -> None:
@@ -191,12 +250,33 @@ def test_a_total_is_what_was_counted_less_what_nobody_saw(looks: list[list[objec
         )
 
 
+@given(
+    st.lists(
+        st.fixed_dictionaries(
+            {
+                "run_id": st.sampled_from(["a", "b"]),
+                "uptime_in_seconds": st.integers(0, 40),
+                "used_cpu_sys": st.floats(0, 9),
+                "keyspace_hits": st.integers(0, 9),
+            }
+        )
+    )
+)
+def test_totals_never_fall_whoever_answers(looks: list[dict[str, float]]) -> None:
+    totals = Totals()
+    known: dict[str, int | float] = {}
+    for number, fields in enumerate(looks):
+        found = look(totals, 15 * number, **fields)
+        assert all(found[name] >= known.get(name, 0) for name in found)
+        known |= found
+
+
 @given(st.lists(st.text() | st.integers().map("keyspace_hits:{}\nrun_id:a".format)))
 def test_totals_never_fall_whatever_a_server_says(replies: list[str]) -> None:
     totals = Totals()
     known: dict[object, int | float] = {}
     for info in map(parse, replies):
-        for point in totals.follow(info, points_of(info)):
+        for point in totals.follow(info, points_of(info), 0):
             if point.metric.kind == "counter":
                 series = (point.metric, point.attributes)
                 assert point.value >= known.get(series, 0)

@@ -164,6 +164,12 @@ def test_a_secret_is_never_shown() -> None:
     assert "12345678" not in str(raised.value)
 
 
+def test_what_settings_look_like_has_no_password() -> None:
+    settings = from_keywords({"key_secret": "s3cret", "watch": "redis://:s3cret@cache"}, {})
+    assert "s3cret" not in repr(settings)
+    assert "s3cret" not in repr(FileOptions(key_secret="s3cret", watch="redis://:s3cret@cache"))
+
+
 def test_hashes_need_a_secret() -> None:
     with pytest.raises(SettingError, match="key_secret"):
         from_keywords({"key_attribute": "hash"}, {})
