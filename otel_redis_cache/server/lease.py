@@ -149,16 +149,15 @@ class Lease:
 
     async def _go_up(self) -> None:
         """From the one server that is watched to its primary, which may be another one by now."""
-        at = start = self._nodes.primaries[0]
-        key = KEY + self._role
+        start = self._nodes.primaries[0]
+        self._start_at(start)
         for _ in range(HOPS):
-            told = parse(await self._connections.to(at).execute_command("INFO"))
+            told = parse(await self._connections.to(self._at).execute_command("INFO"))
             if told.get("role") != "slave":
                 break
-            if at == start:  # its primary has a key of its own
-                key += f":{told.get('run_id', '')}"
-            at = Node(told.get("master_host", ""), int(told.get("master_port", 0)))
-        self._at, self._key = at, key
+            if self._at == start:  # its primary has a key of its own
+                self._key += f":{told.get('run_id', '')}"
+            self._at = Node(told.get("master_host", ""), int(told.get("master_port", 0)))
 
     def _is_refusal(self, error: Exception) -> bool:
         """Whether the server does not let us; else nothing is learnt."""

@@ -102,7 +102,7 @@ class Rounds:
         await self._connections.keep({*self._nodes, *self._nodes.guides, *leased})
         for duty, lease in self._duties:
             failure = await lease.renew(period)
-            self._note([((*lease.places, self._nodes.primaries[0])[0], failure)])
+            self._note((place, failure) for place in lease.places)
             is_refused = failure is not None or lease.refusal is not None
             if lease.is_held or (self._leads and is_refused):
                 await duty.attend(period)
@@ -116,7 +116,7 @@ class Rounds:
                 "%s does not let us take the lease that makes one of many processes watch it (%s); "
                 "nothing about it is emitted. Allow EVAL, GET, SET, DEL and PTTL of %s*, or set "
                 "watch_leader in exactly one process",
-                self._nodes.primaries[0],
+                lease.places[0],
                 lease.refusal,
                 KEY,
             )
