@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 
-from otel_redis_cache.facts import Failure
+from otel_redis_cache.conventions import OTHER_ERROR
 from otel_redis_cache.failures import failure_of, is_failure
 from otel_redis_cache.server.info import parse
 from otel_redis_cache.server.nodes import Connections, Nodes
@@ -17,12 +17,18 @@ KEY = "otel_redis_cache:{lease}:"
 # A server whose memory is full is the last one to be left unwatched.
 SCRIPT = """#!lua flags=allow-oom
 local holder = redis.call('GET', KEYS[1])
-if holder and holder ~= ARGV[1] then return {holder, redis.call('PTTL', KEYS[1])} end
+if holder and holder ~= ARGV[1] then
+    local left = redis.call('PTTL', KEYS[1])
+    if left ~= -1 then return {holder, left} end
+end
 if ARGV[2] == '0' then redis.call('DEL', KEYS[1])
 else redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2]) end
 return {ARGV[1], 0}
 """
-"""Take what nobody else holds, renew it, or give it back after 0 ms; who holds it, and how long."""
+"""Take what nobody else holds, renew it, or give it back after 0 ms; who holds it, and how long.
+
+What never expires nobody renews: it was restored, or persisted, and is free.
+"""
 
 PERIODS = 3
 """For which a lease is taken."""
@@ -30,14 +36,17 @@ PERIODS = 3
 SILENT_PERIODS = 20
 """Before asking again where it was denied: a server keeps a log of what it denies."""
 
-PASSING = frozenset(
-    {"ASK", "BUSY", "CLUSTERDOWN", "LOADING", "MASTERDOWN", "MISCONF", "MOVED", "NOREPLICAS"}
-    | {"READONLY", "TRYAGAIN"}
-)
-"""Answers that say nothing of who may do what; the next one will be another."""
+REFUSALS = frozenset({"NOPERM", "ERR", OTHER_ERROR})
+"""``error.type`` where the script is unknown or not allowed; any other answer will be another."""
+
+UNWRITABLE = frozenset({"MISCONF", "NOREPLICAS"})
+"""Answers of a server that goes on to be read."""
 
 HOPS = 4
 """From a node to the one that it names, and so on."""
+
+MOST_CLIENTS = "max number of clients"
+"""What a server says that will have room again; in a cluster in other words."""
 
 
 class Lease:
@@ -72,6 +81,11 @@ class Lease:
         self._silent_until = time.monotonic() + SILENT_PERIODS * period
         return failure
 
+    @property
+    def places(self) -> tuple[Node, ...]:
+        """Where it was last, if it was asked for at all."""
+        return () if self._start is None else (self._at,)
+
     async def release(self) -> None:
         """Let another process take it at once; this one may have it without knowing so."""
         if self._start is not None and self.refusal is None:
@@ -83,27 +97,35 @@ class Lease:
         self._key = KEY + self._role
 
     async def _take(self, seconds: float) -> Exception | None:
+        self.free_in = math.inf
         try:
+            if self._is_behind:
+                await self._go_up()
             for _ in range(HOPS):
                 if await self._take_here(seconds):
                     break
         except Exception as error:
             if not is_failure(error):
                 raise
-            return None if self._is_refusal(failure_of(error)) else error
+            return None if self._is_refusal(error) else error
         return None
 
     async def _take_here(self, seconds: float) -> bool:
         """Whether the node answered; else it named another one, which is the next."""
+        client = self._connections.to(self._at)
         words = (SCRIPT, 1, self._key, self._holder, round(seconds * 1_000))
         try:
-            reply = await self._connections.to(self._at).execute_command("EVAL", *words)
+            holder, left = await client.execute_command("EVAL", *words)
         except Exception as error:
-            if not is_failure(error) or not await self._is_elsewhere(error):
+            if not is_failure(error):
                 raise
-            return False
-        holder, left = reply
-        self.is_held = holder == self._holder.encode()
+            if failure_of(error).status not in UNWRITABLE:
+                if not await self._is_elsewhere(error):
+                    raise
+                return False
+            # Nobody can take it: two who watch are better than none.
+            holder, left = await client.execute_command("GET", self._key), -1
+        self.is_held = holder in (None, self._holder.encode())
         self.free_in = math.inf if self.is_held or left < 0 else left / 1_000
         self.refusal = None
         return True
@@ -117,19 +139,33 @@ class Lease:
             return True
         if status != "READONLY" or not self._nodes.is_alone:
             return False
-        told = parse(await self._connections.to(self._at).execute_command("INFO"))
-        if self._at == self._start:  # its primary has a key of its own
-            self._key += f":{told.get('run_id', '')}"
-        self._at = Node(told.get("master_host", ""), int(told.get("master_port", 0)))
+        await self._go_up()
         return True
 
-    def _is_refusal(self, failure: Failure) -> bool:
-        """Whether the server does not let us, or its primary cannot be asked; else nothing is learnt."""
-        is_behind = self._nodes.is_alone and self._at != self._start
-        is_refused = failure.status not in PASSING and (failure.status is not None or is_behind)
+    @property
+    def _is_behind(self) -> bool:
+        """Whether one replica is watched, whose primary has the lease."""
+        return self._nodes.is_alone and self._at != self._start
+
+    async def _go_up(self) -> None:
+        """From the one server that is watched to its primary, which may be another one by now."""
+        start = self._nodes.primaries[0]
+        self._start_at(start)
+        for _ in range(HOPS):
+            told = parse(await self._connections.to(self._at).execute_command("INFO"))
+            if told.get("role") != "slave":
+                break
+            if self._at == start:  # its primary has a key of its own
+                self._key += f":{told.get('run_id', '')}"
+            self._at = Node(told.get("master_host", ""), int(told.get("master_port", 0)))
+
+    def _is_refusal(self, error: Exception) -> bool:
+        """Whether the server does not let us; else nothing is learnt."""
+        kind = failure_of(error).type
+        is_refused = kind in REFUSALS and MOST_CLIENTS not in str(error)
         if is_refused:
-            self.refusal = failure.type
+            self.refusal = kind
             self.is_held = False
-        if self._start is not None:
+        if self._start is not None and not self._is_behind:
             self._start_at(self._start)
         return is_refused

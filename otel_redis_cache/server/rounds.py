@@ -98,10 +98,13 @@ class Rounds:
             return
         if not self._nodes.shards:
             return
-        await self._connections.keep({*self._nodes, *self._nodes.guides})
+        leased = {node for _, lease in self._duties for node in lease.places}
+        await self._connections.keep({*self._nodes, *self._nodes.guides, *leased})
         for duty, lease in self._duties:
-            self._note([(self._nodes.primaries[0], await lease.renew(period))])
-            if lease.is_held or (self._leads and lease.refusal is not None):
+            failure = await lease.renew(period)
+            self._note((place, failure) for place in lease.places)
+            is_refused = failure is not None or lease.refusal is not None
+            if lease.is_held or (self._leads and is_refused):
                 await duty.attend(period)
             else:
                 await duty.rest()
@@ -111,9 +114,9 @@ class Rounds:
         if lease.refusal is not None:
             self._recorder.say_once(
                 "%s does not let us take the lease that makes one of many processes watch it (%s); "
-                "nothing about it is emitted. Allow EVAL, GET, SET and DEL of %s*, or set "
+                "nothing about it is emitted. Allow EVAL, GET, SET, DEL and PTTL of %s*, or set "
                 "watch_leader in exactly one process",
-                self._nodes.primaries[0],
+                lease.places[0],
                 lease.refusal,
                 KEY,
             )

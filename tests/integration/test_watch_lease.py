@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import socket
 import subprocess
 import sys
 import time
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from otel_redis_cache.server import lease
 from tests.integration.watching import PERIOD, told, watched
 from tests.real.processes import wait_until
 from tests.real.servers import RedisServer
@@ -219,3 +221,95 @@ def test_a_leader_that_could_take_the_lease_watches_only_where_it_does(
         with watched(other, new_server, watch_leader=True):
             time.sleep(5 * PERIOD)
             assert not other.points(UPTIME)
+
+
+def test_a_password_that_is_wrong_for_a_moment_is_no_refusal(
+    new_server: RedisServer,
+    recording: Recording,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(lease, "SILENT_PERIODS", 10_000)
+    new_server.call("ACL", "SETUSER", "user", "on", ">secret", "~*", "+@all")
+    with watched(recording, f"redis://user:secret@127.0.0.1:{new_server.port}"):
+        wait_until(lambda: told(recording, UPTIME), timeout=10, what="it tells")
+        new_server.call("ACL", "SETUSER", "user", "resetpass", ">other")
+        new_server.call("CLIENT", "KILL", "USER", "user")
+        wait_until(lambda: not recording.points(UPTIME), timeout=10, what="it is let in no more")
+        time.sleep(3 * PERIOD)
+        new_server.call("ACL", "SETUSER", "user", ">secret")
+        wait_until(lambda: told(recording, UPTIME), timeout=10, what="it tells again")
+    assert caplog.records
+    assert not [one for one in caplog.records if "watch_leader" in one.getMessage()]
+
+
+def test_a_server_that_has_too_many_clients_for_a_moment_does_not_refuse(
+    new_server: RedisServer,
+    recording: Recording,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(lease, "SILENT_PERIODS", 10_000)
+    with (
+        watched(recording, new_server),
+        socket.create_connection((new_server.host, new_server.port), timeout=5) as inside,
+    ):
+        wait_until(lambda: told(recording, UPTIME), timeout=10, what="it tells")
+        inside.sendall(b"CONFIG SET maxclients 1\r\nCLIENT KILL TYPE normal SKIPME yes\r\n")
+        wait_until(lambda: not recording.points(UPTIME), timeout=10, what="it is let in no more")
+        time.sleep(3 * PERIOD)
+        inside.sendall(b"CONFIG SET maxclients 100\r\n")
+        wait_until(lambda: told(recording, UPTIME), timeout=10, what="it tells again")
+    assert caplog.records
+    assert not [one for one in caplog.records if "watch_leader" in one.getMessage()]
+
+
+def test_a_lease_that_never_expires_is_free(new_server: RedisServer, recording: Recording) -> None:
+    new_server.call("SET", KEY, "somebody")
+    with watched(recording, new_server):
+        wait_until(lambda: told(recording, UPTIME), timeout=10, what="it tells")
+        assert new_server.call("GET", KEY) != "somebody"
+        ttl = new_server.call("PTTL", KEY)
+        assert isinstance(ttl, int)
+        assert ttl > 0
+
+
+def test_a_server_that_takes_no_writes_is_watched(
+    new_server: RedisServer, recording: Recording, caplog: pytest.LogCaptureFixture
+) -> None:
+    new_server.call("CONFIG", "SET", "min-replicas-to-write", "1")
+    with pytest.raises(RuntimeError, match="NOREPLICAS"):
+        new_server.call("SET", "page:1", "x")
+    with watched(recording, new_server):
+        wait_until(lambda: told(recording, UPTIME), timeout=10, what="it tells")
+        new_server.call("CONFIG", "SET", "min-replicas-to-write", "0")
+        wait_until(lambda: new_server.call("EXISTS", KEY), timeout=10, what="the lease is taken")
+    assert not caplog.records
+
+
+def test_a_server_that_takes_no_writes_is_left_to_who_holds_its_lease(
+    new_server: RedisServer, recording: Recording, caplog: pytest.LogCaptureFixture
+) -> None:
+    new_server.call("SET", KEY, "somebody", "EX", "100")
+    new_server.call("CONFIG", "SET", "min-replicas-to-write", "1")
+    with watched(recording, new_server):
+        wait_until(
+            lambda: new_server.commandstats().get("get", 0) > 2, timeout=10, what="it has asked"
+        )
+        assert not recording.points(UPTIME)
+    assert not caplog.records
+
+
+def test_no_more_is_needed_than_what_is_said_to_be(
+    new_server: RedisServer, recording: Recording, caplog: pytest.LogCaptureFixture
+) -> None:
+    needed = ("+eval", "+get", "+set", "+del", "+pttl", "+info")
+    new_server.call("ACL", "SETUSER", "user", "on", ">secret", "~otel_redis_cache:*", *needed)
+    url = f"redis://user:secret@127.0.0.1:{new_server.port}"
+    with watched(recording, url):
+        wait_until(lambda: told(recording, UPTIME), timeout=10, what="it tells")
+        other = Recording()
+        with watched(other, url):
+            time.sleep(5 * PERIOD)
+            assert not other.points(UPTIME)
+    assert not caplog.records

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -213,6 +214,78 @@ def test_a_replica_is_watched_with_a_lease_at_its_primary(
             wait_until(lambda: replica.call("EXISTS", KEY), timeout=10, what="a lease of its own")
             time.sleep(3 * PERIOD)
             assert ports(recording) == {replica.port}
+
+
+@pytest.fixture
+def replica(new_server: RedisServer) -> Iterator[RedisServer]:
+    with RedisServer(new_server.kind, new_server.binary) as server:
+        server.call("REPLICAOF", new_server.host, new_server.port)
+        wait_until(
+            lambda: server.info("replication").get("master_link_status") == "up",
+            timeout=20,
+            what="it follows",
+        )
+        yield server
+
+
+def test_a_replica_that_was_promoted_has_its_lease_itself(
+    new_server: RedisServer, replica: RedisServer, recording: Recording
+) -> None:
+    key_there = f"{KEY}:{replica.info()['run_id']}"
+    with watched(recording, replica):
+        wait_for(recording, {replica.port})
+        assert new_server.call("EXISTS", key_there)
+        replica.call("REPLICAOF", "NO", "ONE")  # its old primary goes on to answer
+        wait_until(lambda: replica.call("EXISTS", KEY), timeout=10, what="it has a lease")
+        other = Recording()
+        with watched(other, replica):
+            wait_until(
+                lambda: not new_server.call("EXISTS", key_there), timeout=10, what="the old expires"
+            )
+            time.sleep(3 * PERIOD)
+            assert not other.points(UPTIME)
+            wait_for(recording, {replica.port})
+
+
+def test_a_replica_whose_primary_dies_is_watched_on(
+    new_server: RedisServer,
+    replica: RedisServer,
+    recording: Recording,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with watched(recording, replica):
+        wait_for(recording, {replica.port})
+        new_server.kill()
+        wait_until(lambda: caplog.records, timeout=10, what="it is said")
+        seen = replica.commandstats()["info"]
+        wait_until(
+            lambda: replica.commandstats()["info"] > seen + 6, timeout=10, what="it is asked"
+        )
+        wait_for(recording, {replica.port})
+        other, leading = Recording(), Recording()
+        with watched(other, replica), watched(leading, replica, watch_leader=True):
+            wait_for(leading, {replica.port})
+            assert not other.points(UPTIME)
+    assert len(caplog.records) == 3  # by each watch
+    for record in caplog.records:
+        assert f"127.0.0.1:{new_server.port} does not tell" in record.getMessage()
+
+
+def test_a_replica_keeps_one_connection_to_its_primary(
+    new_server: RedisServer, replica: RedisServer, recording: Recording
+) -> None:
+    def connected() -> set[str]:
+        listed = str(new_server.call("CLIENT", "LIST", "TYPE", "NORMAL")).splitlines()
+        return {line.split()[0] for line in listed if "cmd=eval" in line or "cmd=info" in line}
+
+    with watched(recording, replica):
+        wait_for(recording, {replica.port})
+        (first,) = connected()
+        before = new_server.commandstats()["eval"]
+        wait_until(
+            lambda: new_server.commandstats()["eval"] > before + 3, timeout=10, what="renewals"
+        )
+        assert connected() == {first}
 
 
 def test_a_server_behind_tls_is_watched(tls_server: Any, recording: Recording) -> None:
