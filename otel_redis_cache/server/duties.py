@@ -12,6 +12,7 @@ from otel_redis_cache.server import info
 from otel_redis_cache.server.answers import answers, cancelled, fault_of
 from otel_redis_cache.server.estimates import Estimate, combined
 from otel_redis_cache.server.events import Listener
+from otel_redis_cache.server.lease import PERIODS
 from otel_redis_cache.server.nodes import SECONDS, Connections, Nodes
 from otel_redis_cache.server.readings import Points, Readings
 from otel_redis_cache.server.sampler import Sampler
@@ -196,10 +197,14 @@ class Events:
         self._note = note
         self._listener = Listener(name_of, self._count, say)
         self._listening: dict[Node, asyncio.Task[None]] = {}
+        self._until = 0.0
 
     async def attend(self, period: float) -> None:
         """Listen to each primary there is now."""
-        del period
+        if time.monotonic() >= self._until:
+            await self.rest()  # what waits to be read may be what another process has counted
+        # Until another process may have the lease; a round takes a second at most.
+        self._until = time.monotonic() + PERIODS * period + SECONDS
         ended = {node: task for node, task in self._listening.items() if task.done()}
         self._note((node, fault_of(task)) for node, task in ended.items())
         primaries = self._nodes.primaries
@@ -233,4 +238,7 @@ class Events:
         await self._listener.listen(self._connections.to(node, self._source.database, "listen"))
 
     def _count(self, cache: str, reason: str) -> None:
+        """Not where this process stood still for so long that another one may listen now."""
+        if time.monotonic() >= self._until:
+            return
         self._readings.evictions.add((self._source.target, (cache, reason)))

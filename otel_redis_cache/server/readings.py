@@ -5,7 +5,8 @@ from __future__ import annotations
 import threading
 import time
 import weakref
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from typing import Protocol
 
 from opentelemetry import metrics
@@ -23,6 +24,12 @@ from otel_redis_cache.tallies import Attributes, Key, Tally, fold
 
 Points = Iterable[tuple[int | float, Attributes]]
 """Values of one instrument, each with its attributes."""
+
+Series = tuple[tuple[str, str | int], ...]
+"""The attributes of one series."""
+
+BOUND = names.MAX_SERIES - 100
+"""Series of one instrument; the rest is for those that stand for the others, one for each server."""
 
 MAX_NODES = 1_000
 """Whose totals are remembered, also after they left."""
@@ -42,6 +49,7 @@ class Readings:
     def __init__(self, provider: MeterProvider, counts: tallies.Tallies) -> None:
         """Create the instruments."""
         self.watches: list[Reads] = []
+        self._overflowed = counts.overflow_of_series
         self.evictions: Tally[Key] = Tally(fold, counts.overflow_of_series)
         self._totals: dict[Node, Totals] = {}
         meter = provider.get_meter(names.SCOPE, package_version(), schema_url=names.SCHEMA_URL)
@@ -84,16 +92,43 @@ class Readings:
                 yield count, attributes | {names.EVICTION_REASON: reason}
 
     def _callback(self, metric: names.Metric) -> Callable[[CallbackOptions], Iterable[Observation]]:
+        shown: set[Series] = set()
+
         def observe(_: CallbackOptions) -> Iterable[Observation]:
+            nonlocal shown
             # Two watches of one server would be two points of one series.
-            found = {
-                tuple(attributes.items()): Observation(value, attributes)
+            found: dict[Series, int | float] = {
+                tuple(attributes.items()): value
                 for watch in list(self.watches)
                 for value, attributes in watch.read(metric)
             }
-            return found.values()
+            if len(found) > BOUND:
+                found, left_out = bounded(found, shown)
+                for _one in range(left_out):
+                    self._overflowed()
+            shown = set(found)
+            return [Observation(value, dict(series)) for series, value in found.items()]
 
         return observe
+
+
+def bounded(
+    found: Mapping[Series, int | float], shown: AbstractSet[Series]
+) -> tuple[dict[Series, int | float], int]:
+    """As many series as one instrument may have, first those that were shown before.
+
+    Returns:
+        The series, and how many have none of their own. Caches without one are ``_other`` together;
+        nodes and commands without one are left out.
+    """
+    ranked = sorted(found, key=lambda series: series not in shown)
+    kept = {series: found[series] for series in ranked[:BOUND]}
+    for series in ranked[BOUND:]:
+        attributes = dict(series)
+        if names.CACHE_NAME in attributes:
+            folded = tuple({**attributes, names.CACHE_NAME: names.OTHER_CACHE}.items())
+            kept[folded] = kept.get(folded, 0) + found[series]
+    return kept, len(ranked) - BOUND
 
 
 def of(provider: MeterProvider | None) -> Readings:
