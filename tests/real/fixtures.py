@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
     C = TypeVar("C", bound=DockerContainer)
 
-MAX_RERUNS = 4
+MAX_RERUNS = 10
 """Tests that may fail once with `--reruns 1`: more have another cause than a busy machine."""
 
 _SERVERS_WANTED = pytest.StashKey[bool]()
