@@ -6,6 +6,7 @@ import threading
 from typing import Any
 
 import pytest
+from opentelemetry.sdk.metrics import MeterProvider
 
 from otel_redis_cache import outcomes
 from otel_redis_cache.caches import Caches
@@ -19,7 +20,8 @@ from otel_redis_cache.settings import Settings
 @pytest.fixture
 def judge() -> Judge:
     settings = Settings()
-    recorder = Recorder(settings, None, None)
+    # Of its own: other tests may have left misses open with the global one.
+    recorder = Recorder(settings, None, MeterProvider(shutdown_on_exit=False))
     return Judge(
         settings, Caches(settings, recorder.tallies.automatic_names, lambda: None), recorder
     )
