@@ -680,7 +680,8 @@ def test_without_any_provider_a_call_is_only_passed_on(client: Any) -> None:
     instrumentor = RedisCacheInstrumentor()
     instrumentor.instrument()
     client.set("user:1", "x")
-    seen = instrumentor._seams.observer.recorder.tallies  # type: ignore[union-attr]
+    (observer,) = instrumentor.observers()
+    seen = observer.recorder.tallies
     try:
         assert client.get("user:1") == b"x"
         assert seen.requests.items() == []
@@ -694,6 +695,7 @@ def test_a_snapshot_needs_no_provider(client: Any) -> None:
     instrumentor.instrument(snapshot=True)
     try:
         client.get("user:1")
-        assert instrumentor._seams.observer.recorder.tallies.requests.items() != []  # type: ignore[union-attr]
+        (observer,) = instrumentor.observers()
+        assert observer.recorder.tallies.requests.items() != []
     finally:
         instrumentor.uninstrument()

@@ -418,7 +418,9 @@ def test_after_a_shutdown_measurements_harm_nobody() -> None:
 
 
 def test_a_histogram_behind_a_proxy_of_somebody_goes_through_the_proxy() -> None:
-    class Counting(wrapt.ObjectProxy):  # type: ignore[misc]  # untyped upstream
+    anything: Any = wrapt.ObjectProxy
+
+    class Counting(anything):
         def record(self, *args: Any) -> None:
             seen.append(args)
             self.__wrapped__.record(*args)
