@@ -143,6 +143,7 @@ class Seams:
 
     def observer_of(self, client: Any) -> Observer | None:
         """Who watches this client."""
+        # As `mark_of`, without a step more: every call asks.
         mark: Mark | None = getattr(client, "__dict__", _NOTHING).get(MARK)
         return self.observer if mark is None else mark.observer or self.observer
 
