@@ -148,5 +148,5 @@ def test_times_to_live_are_told_from_what_was_asked_for_and_not_from_the_server_
     assert ours.sum / ours.count == pytest.approx(sum(left) / LONG, abs=2)
     assert (ours.count, ours.sum) == (LONG, LONG * 600)
     assert "own estimate" in conventions.DATABASE_TTL.description
-    rules = (CONFIGURATION / "prometheus-rules.yaml").read_text(encoding="utf-8")
+    rules = (CONFIGURATION / "prometheus" / "rules.yaml").read_text(encoding="utf-8")
     assert "avg_ttl" not in rules
