@@ -209,7 +209,8 @@ def choose(name: str, title: str, values: str, *, several: bool = True) -> dashb
 
 def choose_service(metric: Metric) -> dashboard.QueryVariable:
     """Services that have this metric."""
-    return choose("service", "Service", f"label_values({select(metric)}, {SERVICE})")
+    selected = select(metric, part="count" if metric.kind == "histogram" else "")
+    return choose("service", "Service", f"label_values({selected}, {SERVICE})")
 
 
 def finish(made: dashboard.Dashboard) -> models.Dashboard:
