@@ -8,7 +8,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install demo test check format bench bench-memory collector golden sampler-coverage constraints clean
+.PHONY: help install demo test check format bench bench-memory collector dashboards golden sampler-coverage constraints clean
 
 help: ## List what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -42,6 +42,9 @@ bench-memory: .venv/.installed-dev ## Measure memory; writes docs/performance.* 
 
 collector: ## Find or build a real OpenTelemetry Collector and print its path
 	@collector-config/build-collector
+
+dashboards: .venv/.installed-dev ## Write Grafana's dashboards anew (needs Python 3.11)
+	PYTHONPATH=$(CURDIR) $(bin)/python collector-config/grafana/dashboards
 
 golden: .venv/.installed-dev ## Write golden snapshots and generated pages anew; read the diff before committing
 	-$(bin)/python -m pytest tests/golden --inline-snapshot=create,fix $(ARGS)

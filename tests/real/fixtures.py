@@ -253,6 +253,17 @@ def promtool() -> Path:
 
 
 @pytest.fixture(scope="session")
+def prometheus_binary() -> Path:
+    """What scrapes the Collector and answers queries."""
+    found = shutil.which("prometheus")
+    if not found:
+        missing("prometheus", "there is no prometheus on PATH")
+    said = subprocess.run([found, "--version"], capture_output=True, text=True, check=True)
+    requirement.ran["prometheus"] = said.stdout.split()[2]
+    return Path(found)
+
+
+@pytest.fixture(scope="session")
 def redis_container(docker_engine: DockerEngine) -> Iterator[RedisContainer]:
     from testcontainers.community.redis import RedisContainer
 
