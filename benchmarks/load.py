@@ -28,6 +28,7 @@ from typing import Any
 import click
 import grpc
 import psutil
+from typing_extensions import Self
 
 from benchmarks import document, scale
 from benchmarks.payloads import CALLS, Points, Spans, make
@@ -69,7 +70,7 @@ class Step:
 class Node:
     """One Collector with a configuration of ours, from `with` to the end of it."""
 
-    def __init__(self, binary: Path, configuration: str, directory: Path, **variables: str):
+    def __init__(self, binary: Path, configuration: str, directory: Path, **variables: str) -> None:
         self.grpc, http_port, self._health, self._own, page = free_ports(5)
         directory.mkdir()
         self._command = [binary, f"--config={CONFIGURATION / configuration}"]
@@ -84,7 +85,7 @@ class Node:
             **variables,
         }
 
-    def __enter__(self) -> Node:
+    def __enter__(self) -> Self:
         self.process = Process(
             self._command, log=self._directory / "log", environment=self._variables
         )
@@ -191,7 +192,7 @@ def _prometheus(directory: Path) -> Iterator[tuple[Process, str]]:
     settings.write_text("storage: {tsdb: {out_of_order_time_window: 30m}}\n")
     process = Process(
         [
-            shutil.which("prometheus") or "prometheus",
+            _program(),
             f"--config.file={settings}",
             f"--storage.tsdb.path={directory / 'data'}",
             f"--web.listen-address=127.0.0.1:{port}",
@@ -206,6 +207,13 @@ def _prometheus(directory: Path) -> Iterator[tuple[Process, str]]:
         process.end()
 
 
+def _program() -> str:
+    found = shutil.which("prometheus")
+    if found is None:
+        raise click.ClickException("there is no prometheus on PATH")
+    return found
+
+
 def _address(url: str) -> str:
     return url.removeprefix("http://")
 
@@ -213,7 +221,7 @@ def _address(url: str) -> str:
 class Load:
     """Sends to a subject, rate by rate."""
 
-    def __init__(self, subject: Subject, payload: Spans | Points, seconds: float):
+    def __init__(self, subject: Subject, payload: Spans | Points, seconds: float) -> None:
         self._subject, self._payload = subject, payload
         # So long that what is held has to make room for what comes.
         holds = subject.decision_wait if isinstance(payload, Spans) else 0
@@ -295,7 +303,7 @@ def climb(load: Load, rate: float, factor: float) -> list[Step]:
         steps.append(step)
         if not step.is_carried:
             return steps
-        rate *= factor
+        rate = float(f"{rate * factor:.2g}")
 
 
 @click.command()
@@ -336,9 +344,7 @@ def loaded(name: str, seconds: float, decision_wait: int) -> Iterator[dict[str, 
         open_sink() as sink,
         SUBJECTS[name](binary, Path(directory), _address(sink), decision_wait) as subject,
     ):
-        yield {
-            name: Load(subject, payload, seconds) for name, payload in payloads().items()
-        }
+        yield {name: Load(subject, payload, seconds) for name, payload in payloads().items()}
 
 
 @functools.cache
@@ -356,7 +362,7 @@ def payloads() -> dict[str, Spans | Points]:
 def circumstances() -> dict[str, Any]:
     """Where and when, and how busy others are just before."""
     said = subprocess.run(
-        ["prometheus", "--version"], capture_output=True, text=True, check=True, timeout=10
+        [_program(), "--version"], capture_output=True, text=True, check=True, timeout=10
     ).stdout
     manifest = (CONFIGURATION / "builder.yaml").read_text(encoding="utf-8")
     release = re.search(r"^  version: (\S+)", manifest, re.MULTILINE)
@@ -371,8 +377,7 @@ def circumstances() -> dict[str, Any]:
             "Python": platform.python_version(),
         },
         "requests": {
-            name: {"items": payload.items, "bytes": payload.size}
-            for name, payload in made.items()
+            name: {"items": payload.items, "bytes": payload.size} for name, payload in made.items()
         },
     }
 

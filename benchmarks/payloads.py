@@ -16,9 +16,10 @@ from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import RandomIdGenerator, TracerProvider
+from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
 
 from otel_redis_cache import RedisCacheInstrumentor
 
@@ -85,9 +86,7 @@ def make(url: str) -> tuple[Spans, Points]:
     """Both, by a process at work on the server there."""
     resource = Resource.create({"service.name": "shop", "service.instance.id": _PROCESS})
     exporter, reader = InMemorySpanExporter(), InMemoryMetricReader()
-    traces = TracerProvider(
-        resource=resource, id_generator=_Marked(), shutdown_on_exit=False
-    )
+    traces = TracerProvider(resource=resource, id_generator=_Marked(), shutdown_on_exit=False)
     traces.add_span_processor(SimpleSpanProcessor(exporter))
     metrics = MeterProvider([reader], resource=resource, shutdown_on_exit=False)
     instrumentor = RedisCacheInstrumentor()
@@ -110,7 +109,7 @@ def make(url: str) -> tuple[Spans, Points]:
     for of in request.resource_metrics:
         for scope in of.scope_metrics:
             for metric in scope.metrics:
-                for point in getattr(metric, metric.WhichOneof("data")).data_points:
+                for point in getattr(metric, metric.WhichOneof("data") or "").data_points:
                     point.time_unix_nano = when
                     del getattr(point, "exemplars", [])[:]
     spans = encode_spans(exporter.get_finished_spans()).SerializeToString()

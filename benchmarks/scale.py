@@ -145,8 +145,10 @@ def _arithmetic(carried: dict[str, dict[str, Carried]], size: float) -> str:
         ),
         (
             "An agent's processor time",
-            f"{spans / HOSTS:,.0f} spans x {agent['spans'].cpu:.1f} µs + {points / HOSTS:,.0f} points x "
-            f"{agent['points'].cpu:.1f} µs, on each of {HOSTS:,} hosts",
+            (
+                f"{spans / HOSTS:,.0f} spans x {agent['spans'].cpu:.1f} µs + "
+                f"{points / HOSTS:,.0f} points x {agent['points'].cpu:.1f} µs, on each of {HOSTS:,} hosts"
+            ),
             f"{on_host / 1e4:.1f} % of a core",
         ),
         (

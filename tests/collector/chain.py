@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 from urllib.parse import quote
 
 from typing_extensions import Self
@@ -85,9 +85,7 @@ class Program:
     def start(self) -> None:
         command, environment = self.command()
         with self.place.host.inside():
-            self.process = Process(
-                command, log=self.directory / "log", environment=environment
-            )
+            self.process = Process(command, log=self.directory / "log", environment=environment)
         wait_until(self._ready, timeout=30, what=f"{command[0]} is ready")
 
     def _ready(self) -> bool:
@@ -186,7 +184,7 @@ class Chain:
     BACKEND = 38888
     """Port of the tracing backend's own metrics."""
 
-    PROCESSES = {"a1": 0, "a2": 0, "b1": 1}
+    PROCESSES: ClassVar = {"a1": 0, "a2": 0, "b1": 1}
     """Of the shop, by host."""
 
     DELTA = "b1"
@@ -215,7 +213,9 @@ class Chain:
         self.center = Place(hosts.center)
         with hosts.center.inside():
             self.redis = enter(SharedRedis("redis", self._redis))
-            self.backend = enter(Collector(self._collector, COLLECTOR_METRICS_PORT=str(self.BACKEND)))
+            self.backend = enter(
+                Collector(self._collector, COLLECTOR_METRICS_PORT=str(self.BACKEND))
+            )
         self.prometheus = enter(Prometheus(self.center, self.directory / "prometheus"))
         self.gateways = [
             enter(self._new_gateway(Place(hosts.center, address))) for address in hosts.addresses

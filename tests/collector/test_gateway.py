@@ -43,7 +43,6 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families
 from tests.real import requirement
 from tests.real.collector import CONFIGURATION
 from tests.real.hosts import NoHostsError
-from tests.real.processes import wait_until
 from tests.real.requirement import missing
 from tests.real.servers import binary_of
 from tests.real.telemetry import Span
@@ -112,9 +111,7 @@ class Outcome:
                 for one in shop.gateways
             ),
             "kept_by": {
-                policy: sum(
-                    one.own(traces, policy=policy, sampled="true") for one in shop.gateways
-                )
+                policy: sum(one.own(traces, policy=policy, sampled="true") for one in shop.gateways)
                 for policy in (*WORTH_KEEPING, "share")
             },
         }
