@@ -233,7 +233,8 @@ class Load:
         subject, payload = self._subject, self._payload
         requests = max(1, round(rate * self._seconds / payload.items))
         watched = self._watched()
-        before, spent = subject.out(payload), {name: _cpu(ids) for name, ids in watched.items()}
+        before = self._settled()
+        spent = {name: _cpu(ids) for name, ids in watched.items()}
         with ExitStack() as stack:
             channels = [
                 stack.enter_context(grpc.insecure_channel(f"127.0.0.1:{node.grpc}"))
@@ -267,6 +268,16 @@ class Load:
         # The last one has its time too, as all the others.
         time.sleep(max(0, start + requests * pause - time.monotonic()))
         return time.monotonic() - start, refused
+
+    def _settled(self) -> int:
+        """What has come out so far, when a step before has left nothing on its way."""
+        deadline = time.monotonic() + 30
+        out = self._subject.out(self._payload)
+        while True:
+            time.sleep(0.5)
+            before, out = out, self._subject.out(self._payload)
+            if out == before or time.monotonic() > deadline:
+                return out
 
     def _missing(self, expected: int) -> int:
         """What has not come out when there was time enough."""
@@ -361,7 +372,7 @@ def payloads() -> dict[str, Spans | Points]:
 
 def circumstances() -> dict[str, Any]:
     """Where and when, and how busy others are just before."""
-    said = subprocess.run(
+    said = subprocess.run(  # noqa: S603 - what is on PATH
         [_program(), "--version"], capture_output=True, text=True, check=True, timeout=10
     ).stdout
     manifest = (CONFIGURATION / "builder.yaml").read_text(encoding="utf-8")

@@ -104,7 +104,7 @@ def _figures(carried: dict[str, dict[str, Carried]]) -> str:
             f"{it.rate:,.0f}",
             f"{it.beyond:,.0f}",
             f"{it.cpu:.1f}",
-            ", ".join(f"{name} {cost:.1f}" for name, cost in it.others.items()),
+            ", ".join(f"{name} {cost:.1f}" for name, cost in it.others.items() if cost >= 0.1),
             f"{it.memory:,.0f}",
         )
         for subject, kinds in carried.items()
@@ -115,11 +115,13 @@ def _figures(carried: dict[str, dict[str, Carried]]) -> str:
 
 
 HOW_TO_READ = """\
-*Carried* is the highest rate at which every request was taken at once, none came late, and all of it had come out soon
-after: sent on, judged, or written. *Not carried* is the first rate at which something was refused, late or missing,
-twice in a row. *µs each* is the processor time of the Collectors for one span or point, by the kernel's account; it
+*Carried* is the highest rate at which every request was taken, none of them later than by a twentieth of the time, and
+all of it had come out five seconds after: sent on, judged, or written. *Not carried* is the first rate at which something
+was refused, late or missing, twice in a row. *µs each* is the processor time of the Collectors for one span or point, by the kernel's account; it
 holds on a busy machine too. Everything shares the same cores: the Collectors, who sends to them, the sink that takes
 what they send on, and Prometheus. So a machine of its own carries more: two cores have 2,000,000 µs a second.
+
+Where others use the machine too, rates are lower than they would be; so the arithmetic below is made with microseconds.
 
 Configurations are as they are shipped: gzip between Collectors, queues on disk, a decision after ten seconds, ten in a
 hundred traces kept. A step of gateways is half as long again as traces are held, so that memory has to do. Points are
@@ -131,9 +133,9 @@ def _arithmetic(carried: dict[str, dict[str, Carried]], size: float) -> str:
     processes = SERVICES * PROCESSES
     spans, points = processes * VISITS * SPANS, processes * POINTS / INTERVAL
     pair, agent = carried["gateways"], carried["agent"]
-    share = spans / pair["spans"].rate + points / pair["points"].rate
-    pairs = math.ceil(2 * share)
-    gateways = 2 * pairs
+    busy = spans * pair["spans"].cpu + points * pair["points"].cpu
+    gateways = math.ceil(2 * busy / 1e6)
+    written = points * pair["points"].others["prometheus"]
     on_host = spans / HOSTS * agent["spans"].cpu + points / HOSTS * agent["points"].cpu
     rows = [
         ("Processes", f"{SERVICES:,} x {PROCESSES}", f"{processes:,}"),
@@ -152,9 +154,17 @@ def _arithmetic(carried: dict[str, dict[str, Carried]], size: float) -> str:
             f"{on_host / 1e4:.1f} % of a core",
         ),
         (
-            "Pairs of gateways, on two cores each",
-            f"2 x ({spans:,.0f} / {pair['spans'].rate:,.0f} + {points:,.0f} / {pair['points'].rate:,.0f}): half busy",
-            f"{pairs:,}",
+            "Gateways, of a core each",
+            (
+                f"2 x ({spans:,.0f} spans x {pair['spans'].cpu:.1f} µs + {points:,.0f} points x "
+                f"{pair['points'].cpu:.1f} µs): half busy, so that half of them may be away"
+            ),
+            f"{gateways:,}",
+        ),
+        (
+            "What Prometheus writes with, or what stands in its place",
+            f"2 x {points:,.0f} points x {pair['points'].others['prometheus']:.1f} µs",
+            f"{2 * written / 1e6:,.0f} cores",
         ),
         (
             "Traces that a gateway holds",
@@ -189,6 +199,7 @@ the interval decide everything. What is beyond this:
 - Agents find so many gateways by a name: `agent-dns.yaml`. When one comes or goes, about one trace in as many as there are
   gateways is divided between two of them for a moment, and judged in two parts. Metrics do not notice: sums are made
   before the gateways.
+- With half of the gateways away the others hold twice as many traces: look at `TRACES_IN_MEMORY` and the memory, too.
 - A gateway that is away and still in the list is waited for; until then its agents' disks fill. With a name it leaves the
   list within seconds."""
 

@@ -86,7 +86,11 @@ class Program:
         command, environment = self.command()
         with self.place.host.inside():
             self.process = Process(command, log=self.directory / "log", environment=environment)
-        wait_until(self._ready, timeout=30, what=f"{command[0]} is ready")
+        try:
+            wait_until(self._ready, timeout=30, what=f"{command[0]} is ready")
+        except BaseException:
+            self.process.end(1)
+            raise
 
     def _ready(self) -> bool:
         assert self.process.running, self.process.output()
@@ -187,8 +191,8 @@ class Chain:
     PROCESSES: ClassVar = {"a1": 0, "a2": 0, "b1": 1}
     """Of the shop, by host."""
 
-    DELTA = "b1"
-    """Exports differences, where others export totals."""
+    DELTA = ("a2", "b1")
+    """Export differences, where others export totals."""
 
     def __init__(self, collector: Path, redis: Path, **gateway: str):
         """`gateway`: environment variables of the gateways."""
@@ -268,7 +272,7 @@ class Chain:
     def _new_process(self, name: str, visits: int, rate: int) -> Process:
         command = [sys.executable, "-m", "tests.collector.visitor", self.redis.url, name]
         environment = {"PYTHONPATH": str(ROOT), "OTEL_BSP_MAX_QUEUE_SIZE": "50000"}
-        if name == self.DELTA:
+        if name in self.DELTA:
             environment["OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE"] = "delta"
         with self.agents[self.PROCESSES[name]].place.host.inside():
             process = Process(

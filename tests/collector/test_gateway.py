@@ -157,7 +157,7 @@ def kill(collector_binary: Path) -> Kill:
     with chain(collector_binary, **variables) as running:
         shop = running.open_shop(visits=320, rate=RATE)
         time.sleep(DECISION_WAIT + 1.5)
-        # A process sends all its metrics to one of them: so it is one that takes some.
+        # A process sends all its metrics to one of them: so it has those of two, and one of these sends differences.
         points = "otelcol_receiver_accepted_metric_points"
         gateway = max(running.gateways, key=lambda it: it.own(points))
         gateway.process.kill()
