@@ -304,17 +304,26 @@ def _memory(pids: Sequence[int]) -> float:
 
 
 def climb(load: Load, rate: float, factor: float) -> list[Step]:
-    """From this rate up to the first that is not carried; once more where one fails, for a moment's noise."""
+    """From this rate up to the first that is not carried, twice: once may be a moment's noise.
+
+    Where the first is not carried already, it is halved until one is.
+    """
     steps: list[Step] = []
     while True:
-        step = load.step(rate)
-        if not step.is_carried:
-            steps.append(step)
-            step = load.step(rate)
-        steps.append(step)
-        if not step.is_carried:
+        steps.append(load.step(rate))
+        if not steps[-1].is_carried:
+            steps.append(load.step(rate))
+        is_carried = any(step.is_carried for step in steps)
+        if steps[-1].is_carried and not _failed_above(steps):
+            rate = float(f"{rate * factor:.2g}")
+        elif not is_carried and rate > 100:
+            rate /= 2
+        else:
             return steps
-        rate = float(f"{rate * factor:.2g}")
+
+
+def _failed_above(steps: Sequence[Step]) -> bool:
+    return any(step.rate > steps[-1].rate for step in steps)
 
 
 @click.command()

@@ -49,7 +49,7 @@ class Carried:
         others = {name: it for name, it in best["cpu"].items() if name != "collectors"}
         return cls(
             best["rate"],
-            steps[-1]["rate"],
+            min(step["rate"] for step in steps if step["rate"] > best["rate"]),
             best["cpu"]["collectors"],
             others,
             best["memory"]["collectors"],
