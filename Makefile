@@ -8,7 +8,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install demo test check format bench bench-memory collector dashboards golden sampler-coverage constraints clean
+.PHONY: help install demo test check format bench bench-memory load collector dashboards golden sampler-coverage constraints clean
 
 help: ## List what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -39,6 +39,10 @@ bench: .venv/.installed-dev ## Measure what a call costs beside others; writes d
 
 bench-memory: .venv/.installed-dev ## Measure memory; writes docs/performance.* (ARGS="--commands 10000000")
 	$(bin)/python -m benchmarks.memory $(ARGS)
+
+load: .venv/.installed-dev ## What Collectors carry, for a quarter of an hour; writes docs/scale.* (ARGS="--subjects agent")
+	@collector-config/build-collector >/dev/null
+	$(bin)/python -m benchmarks.load $(ARGS)
 
 collector: ## Find or build a real OpenTelemetry Collector and print its path
 	@collector-config/build-collector

@@ -30,11 +30,11 @@ LIBRARIES = (
 )
 
 
-def circumstances(server: str, machine: str | None, made: str | None) -> Document:
+def circumstances(server: str, name: str | None, made: str | None) -> Document:
     """Where and when."""
     return {
         "made": made or date.today().isoformat(),  # noqa: DTZ011 - of whoever runs it
-        "machine": machine or _machine(),
+        "machine": name or machine(),
         "versions": {
             "python": platform.python_version(),
             "server": server,
@@ -43,7 +43,8 @@ def circumstances(server: str, machine: str | None, made: str | None) -> Documen
     }
 
 
-def _machine() -> str:
+def machine() -> str:
+    """Processor, cores and kernel."""
     processor = platform.machine()
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.exists():

@@ -93,7 +93,7 @@ def application(
 
 @pytest.mark.parametrize(
     "files",
-    [CONFIGURATION_FILES[:1], CONFIGURATION_FILES, (CONFIGURATION_FILES[0], "redis.yaml")],
+    [CONFIGURATION_FILES[:1], CONFIGURATION_FILES, (CONFIGURATION_FILES[0], "redis-receiver.yaml")],
     ids=["production", "testing", "redis"],
 )
 def test_the_configuration_is_valid(

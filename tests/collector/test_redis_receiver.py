@@ -199,7 +199,9 @@ def both_watching(server: RedisServer, binary: Path, directory: Path) -> Iterato
         "REDIS_INTERVAL": "1s",
         "REDIS_COMMANDS": "true",
     }
-    with Collector(binary, CONFIGURATION / "redis.yaml", to_file, **variables) as collector:
+    with Collector(
+        binary, CONFIGURATION / "redis-receiver.yaml", to_file, **variables
+    ) as collector:
         exporter = OTLPMetricExporter(collector.grpc_endpoint, insecure=True)
         reader = PeriodicExportingMetricReader(exporter, export_interval_millis=3_600_000)
         provider = MeterProvider([reader], shutdown_on_exit=False)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
+from prometheus_client.parser import text_string_to_metric_families as text_string_to_families
 from prometheus_client.samples import Sample
 from typing_extensions import Self
 
@@ -173,6 +174,13 @@ class Collector(RunningCollector):
 
     def resume(self) -> None:
         self._process.resume()
+
+
+def own_metric(page: str, name: str, **labels: str) -> int:
+    """What a Collector says of itself on that page, summed over all that has these labels."""
+    samples = [it for family in text_string_to_families(page) for it in family.samples]
+    found = [it for it in samples if it.name in (name, f"{name}_total")]
+    return int(sum(it.value for it in found if labels.items() <= it.labels.items()))
 
 
 def http_get(port: int, path: str, accept: str = "*/*") -> tuple[int, str]:
