@@ -46,7 +46,7 @@ MAX_RERUNS = 10
 
 _BUILDS = {
     "collector_binary": "build-collector",
-    "jaeger_binary": "build-jaeger",
+    "possible_jaeger": "build-jaeger",
     "compose": "build-compose",
 }
 _SERVERS_WANTED = pytest.StashKey[bool]()
@@ -249,19 +249,22 @@ def collector(collector_binary: Path) -> Iterator[Collector]:
 
 
 @pytest.fixture(scope="session")
-def jaeger_binary() -> Path:
-    """A Jaeger named, on PATH, or built."""
+def possible_jaeger() -> Iterator[Jaeger | str]:
+    """A Jaeger named, on PATH, or built, or why there is none: for what can also do without one."""
     binary = built_by("build-jaeger")
     if isinstance(binary, str):
-        missing("jaeger", binary)
+        yield binary
+        return
     requirement.ran["jaeger"] = binary.name
-    return binary
+    with Jaeger(binary) as running:
+        yield running
 
 
 @pytest.fixture(scope="session")
-def jaeger(jaeger_binary: Path) -> Iterator[Jaeger]:
-    with Jaeger(jaeger_binary) as running:
-        yield running
+def jaeger(possible_jaeger: Jaeger | str) -> Jaeger:
+    if isinstance(possible_jaeger, str):
+        missing("jaeger", possible_jaeger)
+    return possible_jaeger
 
 
 @pytest.fixture(scope="session")
