@@ -18,7 +18,7 @@ from .processes import free_ports
 
 FILE = CONFIGURATION / "compose.yaml"
 PORTS = ("GRAFANA", "JAEGER", "PROMETHEUS", "BOOKSHOP", "OTLP_GRPC", "OTLP_HTTP")
-PASSWORD = "only for this test"
+PASSWORD = "only-for-this-test"
 _START_SECONDS = 120
 
 
@@ -47,18 +47,19 @@ class Stack:
         self.services = services(compose)
         chosen = {name: self._image(name, programs) for name in self.services}
         self.without = {name for name, image in chosen.items() if not image}
-        # What asks how another one is goes with it.
-        self.without |= {f"{name}-health" for name in self.without}
+        # Who asks how it is goes with it.
+        self.without |= self.services.keys() & {f"{name}-health" for name in self.without}
         over = {"services": {name: {"image": image} for name, image in chosen.items() if image}}
         override = directory / "override.json"
         override.write_text(json.dumps(over), encoding="utf-8")
+        self.name = f"test-{os.getpid()}"
         self.ports = dict(zip(PORTS, free_ports(len(PORTS)), strict=True))
         self._environment = {
             **os.environ,
             "COMPOSE_FILE": f"{FILE}{os.pathsep}{override}",
-            # A name of its own: the user's stack may be up.
-            "COMPOSE_PROJECT_NAME": f"test-{os.getpid()}",
-            "REDIS_PASSWORD": PASSWORD.replace(" ", "-"),
+            # Beside one that the user has up.
+            "COMPOSE_PROJECT_NAME": self.name,
+            "REDIS_PASSWORD": PASSWORD,
             **{f"{name}_PORT": str(port) for name, port in self.ports.items()},
         }
 
