@@ -7,19 +7,22 @@ to live, entries removed by pattern, and removals that say why.
 from __future__ import annotations
 
 from fastapi import HTTPException
+from pydantic import TypeAdapter
 
 from otel_redis_cache import invalidate, invalidation
 
 from .shop import cache, catalogue
 from .status import app
 
+PAGE = 1_000  # characters, which a basket keeps of each book
+basket = TypeAdapter(list[str])
+
 
 @app.put("/baskets/{basket_id}", status_code=204)
 def put_into_basket(basket_id: int, book: int) -> None:
     """A basket stays until somebody takes it away, and nobody does: the leak that many caches have."""
-    before = cache.get(f"basket:{basket_id}") or b""
-    page = str(book).ljust(1_000).encode()
-    cache.set(f"basket:{basket_id}", before + page)
+    pages = basket.validate_json(cache.get(f"basket:{basket_id}") or b"[]")
+    cache.set(f"basket:{basket_id}", basket.dump_json([*pages, str(book).ljust(PAGE)]))
 
 
 @app.delete("/books/{book_id}/reviews", status_code=204)

@@ -25,6 +25,9 @@ from tests.real.fixtures import COLLECTOR_IMAGE
 from tests.real.jaeger import QueryApi
 from tests.real.processes import wait_until
 
+# The first test that needs the stack waits for its images too.
+pytestmark = pytest.mark.timeout(400)
+
 LOOKUPS = 'sum(cache_requests_total{cache_request_type=~"hit|miss"})'
 
 MOVES = {
@@ -208,7 +211,7 @@ def test_the_server_wants_the_password_of_the_environment(stack: Stack) -> None:
 
 def test_after_make_down_nothing_is_left(stack: Stack, docker_engine: DockerEngine) -> None:
     """The last test here: the stack ends by it, and a second time does no harm."""
-    ours = {"label": f"com.docker.compose.project={stack.name}"}
+    ours: dict[str, str | list[str] | bool] = {"label": f"com.docker.compose.project={stack.name}"}
     client = docker_engine.client
     assert client.containers.list(filters=ours)
     stack.make("down")

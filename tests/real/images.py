@@ -64,9 +64,9 @@ def python_image(engine: DockerEngine) -> str:
     files = {f"{inside}/{name}": python for name in ("python", python.name)}
     files |= {stdlib: Path(stdlib), str(_CERTIFICATES): _CERTIFICATES}
     # There it is found without being installed.
-    files[f"{stdlib}/pip"] = Path(pip.__file__).parent
+    files[f"{stdlib}/pip"] = Path(str(pip.__file__)).parent
     # Packages from the index bring their own libraries, but for those that every Linux has.
-    extensions = [Path(extension.__file__) for extension in (cygrpc, _pydantic_core)]
+    extensions = [Path(str(extension.__file__)) for extension in (cygrpc, _pydantic_core)]
     native = [python, *Path(stdlib).glob("lib-dynload/*.so"), *extensions]
     for library in (found for one in native for found in libraries_of(one)):
         files[str(library)] = library
