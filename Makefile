@@ -2,13 +2,15 @@
 PYTHON ?= python3
 PIP ?= $(PYTHON) -m pip
 ARGS ?=
+COMPOSE ?= docker compose
 
 bin := .venv/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export COMPOSE_FILE ?= collector-config/compose.yaml
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install demo test check format bench bench-memory load collector dashboards golden sampler-coverage constraints clean
+.PHONY: help install demo test check format bench bench-memory load collector dashboards up down golden sampler-coverage constraints clean
 
 help: ## List what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -49,6 +51,16 @@ collector: ## Find or build a real OpenTelemetry Collector and print its path
 
 dashboards: .venv/.installed-dev ## Write Grafana's dashboards anew (needs Python 3.11)
 	PYTHONPATH=$(CURDIR) $(bin)/python collector-config/grafana/dashboards
+
+up: ## Start it all in containers, from a shop and its visitors to Grafana, and say what to open
+	@$(COMPOSE) up --detach --wait $(ARGS)
+	@echo "Grafana     http://127.0.0.1:$${GRAFANA_PORT:-3000}    dashboards, and from a latency to its trace"
+	@echo "Jaeger      http://127.0.0.1:$${JAEGER_PORT:-16686}   traces"
+	@echo "Prometheus  http://127.0.0.1:$${PROMETHEUS_PORT:-9090}    metrics, rules and alerts"
+	@echo "Bookshop    http://127.0.0.1:$${BOOKSHOP_PORT:-8000}/status"
+
+down: ## Stop what `make up` started, and remove all of it but the images
+	@$(COMPOSE) down --volumes --remove-orphans
 
 golden: .venv/.installed-dev ## Write golden snapshots and generated pages anew; read the diff before committing
 	-$(bin)/python -m pytest tests/golden --inline-snapshot=create,fix $(ARGS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 
@@ -27,10 +28,13 @@ class Review(BaseModel):
 
 
 class Catalogue:
-    """Safe to use from many threads: every question has a connection of its own."""
+    """Safe to use from many threads: every question has a connection of its own.
 
-    def __init__(self, path: str) -> None:
-        self._path = path
+    Each takes so many seconds at least, as at a database that is farther away than a file.
+    """
+
+    def __init__(self, path: str, seconds: float = 0) -> None:
+        self._path, self._seconds = path, seconds
         books = [(number, f"Book {number}", 1000 + number) for number in range(1, STOCK + 1)]
         with self._connection() as connection:
             connection.executescript(SCHEMA)
@@ -49,6 +53,10 @@ class Catalogue:
             ).rowcount
         return changed == 1
 
+    def reprice_all(self, percent: int) -> None:
+        with self._connection() as connection:
+            connection.execute("UPDATE book SET price = price * ? / 100", [percent])
+
     def reviews(self, book_id: int) -> list[Review]:
         with self._connection() as connection:
             rows = connection.execute("SELECT stars FROM review WHERE book = ?", [book_id])
@@ -58,7 +66,12 @@ class Catalogue:
         with self._connection() as connection:
             connection.execute("INSERT INTO review VALUES (?, ?)", [book_id, review.stars])
 
+    def remove_reviews(self, book_id: int) -> None:
+        with self._connection() as connection:
+            connection.execute("DELETE FROM review WHERE book = ?", [book_id])
+
     @contextmanager
     def _connection(self) -> Iterator[sqlite3.Connection]:
+        time.sleep(self._seconds)
         with closing(sqlite3.connect(self._path)) as connection, connection:
             yield connection

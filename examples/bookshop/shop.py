@@ -22,7 +22,9 @@ from .catalogue import Book, Catalogue, Review
 REDIS_URL = os.environ.get("REDIS_URL", "redis://localhost:6379/0")
 BOOK_TTL, REVIEWS_TTL = 300, 60  # seconds
 
-catalogue = Catalogue(os.environ.get("DATABASE", "bookshop.db"))
+catalogue = Catalogue(
+    os.environ.get("DATABASE", "bookshop.db"), float(os.environ.get("DATABASE_SECONDS", "0"))
+)
 cache = redis.Redis.from_url(REDIS_URL)
 async_cache = redis.asyncio.Redis.from_url(REDIS_URL)
 review_list = TypeAdapter(list[Review])

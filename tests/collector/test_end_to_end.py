@@ -22,7 +22,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.real.collector import Collector
+from tests.real.collector import Collector, RunningCollector
 from tests.real.processes import Process, free_ports, wait_until
 from tests.real.servers import RedisServer, binary_of
 from tests.real.telemetry import Span
@@ -174,7 +174,7 @@ def written_numbers(collector: Collector) -> Numbers:
     return numbers
 
 
-def scraped_numbers(collector: Collector) -> Numbers:
+def scraped_numbers(collector: RunningCollector) -> Numbers:
     """The same from the page that Prometheus scrapes."""
     numbers: Numbers = Counter()
     for name, attributes in ATTRIBUTES.items():
@@ -188,7 +188,12 @@ def scraped_numbers(collector: Collector) -> Numbers:
 
 
 @contextmanager
-def bookshop(server: RedisServer, exporter: dict[str, str], directory: Path) -> Iterator[str]:
+def bookshop(
+    redis_url: str,
+    exporter: dict[str, str],
+    directory: Path,
+    application: str = "bookshop.shop:app",
+) -> Iterator[str]:
     """The example service under the real `opentelemetry-instrument`; it has exported everything at the end."""
     (port,) = free_ports(1)
     command = [
@@ -198,13 +203,13 @@ def bookshop(server: RedisServer, exporter: dict[str, str], directory: Path) -> 
         EXAMPLES,
         "--port",
         port,
-        "bookshop.shop:app",
+        application,
     ]
     process = Process(
         [str(word) for word in command],
         log=directory / "bookshop.log",
         environment={
-            "REDIS_URL": server.url,
+            "REDIS_URL": redis_url,
             "DATABASE": str(directory / "bookshop.db"),
             "OTEL_SERVICE_NAME": "bookshop",
             # A queue with room for all, so that no span is dropped before it can be counted.
@@ -268,7 +273,7 @@ async def visit_concurrently(url: str, visitors: list[list[Request]]) -> None:
         await asyncio.gather(*map(visit_one_after_another, visitors))
 
 
-def exporter_to(collector: Collector, protocol: str) -> dict[str, str]:
+def exporter_to(collector: RunningCollector, protocol: str) -> dict[str, str]:
     endpoint = collector.grpc_endpoint if protocol == "grpc" else collector.http_endpoint
     return {"OTEL_EXPORTER_OTLP_PROTOCOL": protocol, "OTEL_EXPORTER_OTLP_ENDPOINT": endpoint}
 
@@ -288,7 +293,7 @@ def test_two_thousand_planned_requests_arrive_exactly_as_planned(
     for key, content in plan.warm.items():
         server.call("SET", key, content)
 
-    with bookshop(server, exporter_to(collector, protocol), tmp_path) as url:
+    with bookshop(server.url, exporter_to(collector, protocol), tmp_path) as url:
         visit_all(url, plan)
 
     assert len(plan.requests) == 2_000

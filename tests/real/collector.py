@@ -25,11 +25,16 @@ CONFIGURATION_FILES = ("collector.yaml", "testing.yaml")
 _OPENMETRICS = "application/openmetrics-text; version=1.0.0"
 
 
-@functools.cache
 def built_binary() -> Path | str:
     """The binary that `build-collector` finds or builds, or the reason why there is none."""
+    return built_by("build-collector")
+
+
+@functools.cache
+def built_by(script: str) -> Path | str:
+    """What a script of `collector-config` finds or builds, or the reason why there is none."""
     done = subprocess.run(
-        [CONFIGURATION / "build-collector"],
+        [CONFIGURATION / script],
         check=False,
         capture_output=True,
         text=True,

@@ -15,7 +15,7 @@ import socket
 import subprocess
 import tarfile
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -155,23 +155,52 @@ class DockerEngine:
         also: Mapping[str, Path] | None = None,
     ) -> str:
         """An image made of a binary of this machine and its libraries, `also` under other names beside it."""
+        programs = {binary.name: binary, **(also or {})}
+        files = {f"/usr/local/bin/{called}": program for called, program in programs.items()}
+        for program in programs.values():
+            files |= {str(library): library for library in libraries_of(program)}
+        changes = [f"EXPOSE {port}" for port in ports]
+        changes += [f"CMD {json.dumps(command)}"] if command else []
+        changes += [f"ENTRYPOINT {json.dumps(entrypoint)}"] if entrypoint else []
+        return self.imported(name, files, changes)
+
+    def imported(
+        self,
+        name: str,
+        files: Mapping[str, Path],
+        changes: Sequence[str] = (),
+        without: Container[str] = (),
+    ) -> str:
+        """An image of files and directories, by where they are inside; `without` what has one of those names."""
         if name in self._made:
             return name
-        programs = {binary.name: binary, **(also or {})}
-        files = {f"/usr/local/bin/{name}": program for name, program in programs.items()}
-        for program in programs.values():
-            files |= {str(library): library for library in _libraries(program)}
         archive = io.BytesIO()
         with tarfile.open(fileobj=archive, mode="w", dereference=True) as tar:
             tar.addfile(_directory("tmp"))
             for inside, outside in sorted(files.items()):
-                tar.add(outside, inside.lstrip("/"))
-        changes = [f"EXPOSE {port}" for port in ports]
-        changes += [f"CMD {json.dumps(command)}"] if command else []
-        changes += [f"ENTRYPOINT {json.dumps(entrypoint)}"] if entrypoint else []
+                tar.add(
+                    outside,
+                    inside.lstrip("/"),
+                    filter=lambda one: None if Path(one.name).name in without else one,
+                )
         repository, _, tag = name.partition(":")
         self.client.api.import_image_from_data(archive.getvalue(), repository, tag, changes)
         self._made.add(name)
+        return name
+
+    def built(self, name: str, dockerfile: str, *, context: Path, **arguments: str) -> str:
+        """An image of a Dockerfile, which may fetch packages over the machine's own network."""
+        if name not in self._made:
+            self.client.images.build(
+                path=str(context),
+                dockerfile=dockerfile,
+                tag=name,
+                buildargs=arguments,
+                network_mode="host",
+                rm=True,
+                forcerm=True,
+            )
+            self._made.add(name)
         return name
 
     def copied_out(self, image: str, inside: str, target: Path) -> Path:
@@ -222,7 +251,7 @@ def _taken(lock: IO[str]) -> bool:
     return True
 
 
-def _libraries(program: Path) -> list[Path]:
+def libraries_of(program: Path) -> list[Path]:
     ldd = ["ldd", program]  # fails on a static binary, which needs none
     said = subprocess.run(ldd, capture_output=True, text=True, timeout=10, check=False).stdout
     return [Path(found) for found in re.findall(r"(/\S+) \(0x", said)]

@@ -21,8 +21,10 @@ from .collector import (
     Collector,
     RunningCollector,
     built_binary,
+    built_by,
     environment,
 )
+from .jaeger import Jaeger
 from .requirement import missing
 from .servers import Kind, RedisServer, binary_of
 
@@ -42,6 +44,11 @@ if TYPE_CHECKING:
 MAX_RERUNS = 10
 """Tests that may fail once with `--reruns 1`: more have another cause than a busy machine."""
 
+_BUILDS = {
+    "collector_binary": "build-collector",
+    "possible_jaeger": "build-jaeger",
+    "compose": "build-compose",
+}
 _SERVERS_WANTED = pytest.StashKey[bool]()
 _SERVER_FIXTURES = {
     "server",
@@ -64,7 +71,7 @@ _NO_BINARY = {
     "redis": "there is no redis-server on PATH or in REDIS_SERVER_BIN",
 }
 REDIS_IMAGE = "redis:8.2-alpine"
-VALKEY_IMAGE = "valkey/valkey:8.1-alpine"
+VALKEY_IMAGE = "valkey/valkey:9.1-alpine"
 COLLECTOR_IMAGE = "otel/opentelemetry-collector-contrib:0.161.0"
 
 
@@ -242,6 +249,35 @@ def collector(collector_binary: Path) -> Iterator[Collector]:
 
 
 @pytest.fixture(scope="session")
+def possible_jaeger() -> Iterator[Jaeger | str]:
+    """A Jaeger named, on PATH, or built, or why there is none: for what can also do without one."""
+    binary = built_by("build-jaeger")
+    if isinstance(binary, str):
+        yield binary
+        return
+    requirement.ran["jaeger"] = binary.name
+    with Jaeger(binary) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def jaeger(possible_jaeger: Jaeger | str) -> Jaeger:
+    if isinstance(possible_jaeger, str):
+        missing("jaeger", possible_jaeger)
+    return possible_jaeger
+
+
+@pytest.fixture(scope="session")
+def compose() -> Path:
+    """Docker Compose: named, Docker's plugin, or built."""
+    binary = built_by("build-compose")
+    if isinstance(binary, str):
+        missing("compose", binary)
+    requirement.ran["compose"] = binary.name
+    return binary
+
+
+@pytest.fixture(scope="session")
 def promtool() -> Path:
     """What checks and tests rules of Prometheus."""
     found = shutil.which("promtool")
@@ -264,35 +300,36 @@ def prometheus_binary() -> Path:
 
 
 @pytest.fixture(scope="session")
-def redis_container(docker_engine: DockerEngine) -> Iterator[RedisContainer]:
+def redis_container(
+    request: pytest.FixtureRequest, docker_engine: DockerEngine
+) -> Iterator[RedisContainer]:
     from testcontainers.community.redis import RedisContainer
 
-    yield from _started(RedisContainer(_server_image(docker_engine, "redis", REDIS_IMAGE)))
+    image = _server_image(request, docker_engine, REDIS_IMAGE, "redis_8_server")
+    yield from _started(RedisContainer(image))
 
 
 @pytest.fixture(scope="session")
-def valkey_container(docker_engine: DockerEngine) -> Iterator[ValkeyContainer]:
+def valkey_container(
+    request: pytest.FixtureRequest, docker_engine: DockerEngine
+) -> Iterator[ValkeyContainer]:
     from testcontainers.community.valkey import ValkeyContainer
 
-    yield from _started(ValkeyContainer(_server_image(docker_engine, "valkey", VALKEY_IMAGE)))
+    image = _server_image(request, docker_engine, VALKEY_IMAGE, "valkey_server")
+    yield from _started(ValkeyContainer(image))
 
 
-def _server_image(engine: DockerEngine, kind: Kind, official: str) -> str:
-    binary, client = binary_of(kind), shutil.which("redis-cli")
-    local = ""
-    if binary and client:
-        local = engine.local_image(
-            f"local/{kind}:test",
-            binary,
-            command=(binary.name, "--save", "", "--protected-mode", "no"),
-            ports=(6379,),
-            # ValkeyContainer asks with it whether the server is ready; Redis's speaks to both.
-            also={f"{kind}-cli": Path(client)},
-        )
-    image = engine.image(official, local)
+def _server_image(
+    request: pytest.FixtureRequest, engine: DockerEngine, official: str, local: str
+) -> str:
+    """The official image, else one of the binary that another fixture found."""
+    from .images import server_image
+
+    image = engine.image(official, "")
     if not image:
-        missing("docker", f"{official} cannot be pulled, and here is no {kind}-server or redis-cli")
-    requirement.ran.setdefault(kind, f"{image} (container)")
+        server: RedisServer = request.getfixturevalue(local)
+        image = server_image(engine, f"local/{server.kind}:{server.version}", server.binary)
+    requirement.ran.setdefault("valkey" if "valkey" in image else "redis", f"{image} (container)")
     return image
 
 
@@ -342,13 +379,18 @@ def pytest_configure() -> None:
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """Build the Collector now if a test wants one: a cold build takes longer than a test may."""
-    wanted = any(
-        isinstance(item, pytest.Function) and "collector_binary" in item.fixturenames
+    """Build now what tests want: a cold build takes longer than a test may."""
+    wanted = {
+        name
         for item in session.items
-    )
-    if wanted and not session.config.option.collectonly:
-        built_binary()
+        if isinstance(item, pytest.Function)
+        for name in item.fixturenames
+    }
+    if session.config.option.collectonly:
+        return
+    for fixture, script in _BUILDS.items():
+        if fixture in wanted:
+            built_by(script)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

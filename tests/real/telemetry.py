@@ -92,7 +92,7 @@ class TelemetryFiles:
 
     def read(self) -> None:
         for document in self._new_documents():
-            self.spans += _spans(document)
+            self.spans += spans_of(document)
             self.points += _points(document)
 
     def _new_documents(self) -> Iterator[dict[str, Any]]:
@@ -108,7 +108,8 @@ class TelemetryFiles:
             yield from map(json.loads, whole.splitlines())
 
 
-def _spans(document: dict[str, Any]) -> Iterator[Span]:
+def spans_of(document: dict[str, Any]) -> Iterator[Span]:
+    """Those of one OTLP JSON document."""
     for resource, scope, span in _leaves(document, "resourceSpans", "scopeSpans", "spans"):
         status = span.get("status", {})
         yield Span(
