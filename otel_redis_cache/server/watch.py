@@ -60,25 +60,29 @@ class Loop(asyncio.SelectorEventLoop):
     async def getaddrinfo(self, *args: Any, **kwargs: Any) -> Any:
         """Look up a name in a thread of its own: those of asyncio's keep a process from ending.
 
-        A name that is slow has one thread, however often it is asked for.
+        Who asks for a name that is slow gives up; who asks next has what was found meanwhile.
         """
         asked = (args, tuple(sorted(kwargs.items())))
-        if asked not in self._lookups:
+        found = self._lookups.get(asked)
+        if found is None:
             found = self.create_future()
             look = functools.partial(self._look_up, found, *args, **kwargs)
             threading.Thread(target=look, name="otel_redis_cache.lookup", daemon=True).start()
             self._lookups[asked] = found
-            found.add_done_callback(lambda _: self._lookups.pop(asked))
-        return await asyncio.shield(self._lookups[asked])
+        told = await asyncio.shield(found)
+        self._lookups.pop(asked, None)
+        if isinstance(told, Exception):
+            raise told
+        return told
 
     def _look_up(self, found: asyncio.Future[Any], *args: Any, **kwargs: Any) -> None:
-        told: Callable[[], None]
+        told: object
         try:
-            told = functools.partial(found.set_result, socket.getaddrinfo(*args, **kwargs))
+            told = socket.getaddrinfo(*args, **kwargs)
         except (OSError, UnicodeError) as error:
-            told = functools.partial(found.set_exception, error)
+            told = error
         with suppress(RuntimeError):  # the watch has ended meanwhile
-            self.call_soon_threadsafe(told)
+            self.call_soon_threadsafe(found.set_result, told)
 
     def let_go(self) -> None:
         """In a forked child: leave every connection to the parent, and say nothing to a server.
