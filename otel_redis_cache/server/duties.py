@@ -71,12 +71,14 @@ class Reports:
     def __init__(self, site: Site) -> None:
         """Nobody is asked yet."""
         self._site = site
+        self._asked: Iterable[Node] = ()
         self._known: Mapping[names.Metric, Points] = {}
         self._until = 0.0
 
     async def attend(self, period: float) -> None:
         """Ask all nodes at once."""
-        said = await answers({node: self._ask(node) for node in self._site.nodes}, SECONDS)
+        self._asked = tuple(self._site.nodes)
+        said = await answers({node: self._ask(node) for node in self._asked}, SECONDS)
         known: dict[names.Metric, list[tuple[int | float, Attributes]]] = {}
         for node, reply in said.items():
             if isinstance(reply, BaseException):
@@ -96,8 +98,9 @@ class Reports:
 
     async def stop(self) -> None:
         """What is counted from now on is another one's to tell."""
-        for node in self._site.nodes:
+        for node in self._asked:
             self._site.readings.pause(self.role, node)
+        self._asked = ()
 
     def read(self, metric: names.Metric) -> Points:
         """Of the last time, unless that is too long ago."""

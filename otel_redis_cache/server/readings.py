@@ -31,8 +31,8 @@ Series = tuple[tuple[str, str | int], ...]
 BOUND = names.MAX_SERIES - 100
 """Series of one instrument; the rest is for those that stand for the others, one for each server."""
 
-MAX_NODES = 1_000
-"""Whose totals are remembered, also after they left."""
+MAX_TOTALS = 2_000
+"""That are remembered, also of nodes that left."""
 
 
 class Reads(Protocol):
@@ -84,7 +84,7 @@ class Readings:
         with self._lock:
             totals = self._totals.pop(key, None) or Totals(are_increases=key[-1])
             self._totals[key] = totals
-            if len(self._totals) > MAX_NODES:
+            if len(self._totals) > MAX_TOTALS:
                 del self._totals[next(iter(self._totals))]
             return totals.follow(told, info.points_of(told), time.monotonic())
 

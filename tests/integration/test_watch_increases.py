@@ -102,6 +102,15 @@ def test_increases_while_another_process_watches_are_its_own(new_server: RedisSe
             assert first.sums[COMMANDS] < before + 1_000
 
 
+def test_a_second_watch_that_only_waits_takes_nothing_away(new_server: RedisServer) -> None:
+    recording = Increases()
+    with watched(recording, new_server), watched(recording, new_server):
+        wait_for(recording, COMMANDS)
+        for total in (1_000, 2_000, 3_000):
+            ping(new_server, 1_000)
+            wait_for(recording, COMMANDS, total)
+
+
 def test_a_reader_that_takes_totals_beside_another_has_those_of_the_server(
     new_server: RedisServer,
 ) -> None:
