@@ -48,6 +48,8 @@ _LOST_PREFIXES = {
 _PIPELINE_ERROR = re.compile(
     r"Command # (\d+) \(.*\) of pipeline caused error: \(?['\"]?", re.DOTALL
 )
+_DENIED = re.compile(r"has no permissions to run the '([a-z0-9_.|-]{1,64})' command")
+_DENIED_KEY = re.compile(r"(?:this user has n|N)o permissions to access (?:a|one of the) key")
 _FIRST_WORD = re.compile(r"-?([A-Z][A-Z0-9_]*)(?: |$)")
 
 
@@ -71,6 +73,17 @@ def failure_of(error: BaseException) -> Failure:
     status = given if given in PREFIXES else OTHER_ERROR
     telling = status == "ERR" and kind.__name__ not in ("ResponseError", "RedisError")
     return Failure(kind.__name__ if telling else status, status)
+
+
+def reason_of(error: BaseException, keys: str) -> str:
+    """Why a call failed, for somebody who can change it: with the ACL rule that is missing.
+
+    ``keys`` is the rule that is missing where a key was denied. Some answers do not tell.
+    """
+    kind, text = failure_of(error).type, _server_text(error)
+    denied = _DENIED.search(text)
+    rule = f"+{denied.group(1)}" if denied else keys if _DENIED_KEY.match(text) else None
+    return kind if rule is None else f"{kind}; the ACL rule {rule} is missing"
 
 
 def is_failure(error: BaseException) -> bool:

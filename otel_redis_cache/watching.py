@@ -42,7 +42,8 @@ def watch_server(
             process, or in the environment, unless told otherwise.
 
     Returns:
-        A handle with ``close()``, which is a context manager, too.
+        A handle with ``close()`` and, for asyncio programs, ``aclose()``; it is a context manager of
+        either kind, too.
 
     Raises:
         SettingError: This is no URL of a server, or an option does not exist or has a value that is

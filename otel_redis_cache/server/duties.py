@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Protocol
 
 from otel_redis_cache import conventions as names
@@ -23,6 +24,21 @@ NameOf = Callable[[bytes], str | None]
 
 Faults = Callable[[Iterable[tuple[Node, object]]], None]
 """Takes what nodes said where that is an exception."""
+
+
+@dataclass(frozen=True)
+class Site:
+    """What the duties of one source work with."""
+
+    source: Source
+    connections: Connections
+    nodes: Nodes
+    readings: Readings
+    name_of: NameOf
+    """The cache that a key is in, if any."""
+    note: Faults
+    say: Callable[[str], None]
+    """Is told what somebody has to change at the server."""
 
 
 class Duty(Protocol):
@@ -49,44 +65,42 @@ class Reports:
     """What each node says of itself in INFO."""
 
     role = "watch"
+    metrics = frozenset(names.SERVER_METRICS) - info.BY_COMMAND
+    question: tuple[str, ...] = ("INFO",)
 
-    def __init__(
-        self,
-        nodes: Nodes,
-        connections: Connections,
-        readings: Readings,
-        note: Faults,
-        *,
-        by_command: bool,
-    ) -> None:
-        """``by_command``: ask for what each command took, too."""
-        self._nodes = nodes
-        self._connections = connections
-        self._readings = readings
-        self._note = note
-        self._words = ("INFO", "ALL") if by_command else ("INFO",)
+    def __init__(self, site: Site) -> None:
+        """Nobody is asked yet."""
+        self._site = site
+        self._asked: Iterable[Node] = ()
         self._known: Mapping[names.Metric, Points] = {}
         self._until = 0.0
 
     async def attend(self, period: float) -> None:
         """Ask all nodes at once."""
-        asked = {node: self._ask(node) for node in self._nodes}
-        said = await answers(asked, SECONDS)
+        self._asked = tuple(self._site.nodes)
+        said = await answers({node: self._ask(node) for node in self._asked}, SECONDS)
         known: dict[names.Metric, list[tuple[int | float, Attributes]]] = {}
         for node, reply in said.items():
-            if not isinstance(reply, BaseException):
-                for metric, value, attributes in self._readings.points_of(node, info.parse(reply)):
+            if isinstance(reply, BaseException):
+                continue
+            told = info.parse(reply)
+            for metric, value, attributes in self._site.readings.points_of(self.role, node, told):
+                if metric in self.metrics:
                     series = node.attributes | dict(attributes)
                     known.setdefault(metric, []).append((value, series))
         self._known, self._until = known, time.monotonic() + 2 * period
-        self._note(said.items())
+        self._site.note(said.items())
 
     async def rest(self) -> None:
         """Forget it all."""
         self._known = {}
+        await self.stop()
 
     async def stop(self) -> None:
-        """Nothing goes on between two rounds."""
+        """What is counted from now on is another one's to tell."""
+        for node in self._asked:
+            self._site.readings.pause(self.role, node)
+        self._asked = ()
 
     def read(self, metric: names.Metric) -> Points:
         """Of the last time, unless that is too long ago."""
@@ -94,30 +108,25 @@ class Reports:
         return known.get(metric, ()) if time.monotonic() < self._until else ()
 
     async def _ask(self, node: Node) -> bytes:
-        reply: bytes = await self._connections.to(node).execute_command(*self._words)
+        reply: bytes = await self._site.connections.to(node).execute_command(*self.question)
         return reply
+
+
+class Commands(Reports):
+    """What each node says of each command that it ran."""
+
+    role = "commands"
+    metrics = info.BY_COMMAND
+    question = ("INFO", "ALL")
 
 
 class Samples:
     """Entries and memory by cache, estimated from samples of keys."""
 
-    def __init__(
-        self,
-        source: Source,
-        nodes: Nodes,
-        connections: Connections,
-        readings: Readings,
-        name_of: NameOf,
-        note: Faults,
-    ) -> None:
+    def __init__(self, site: Site) -> None:
         """A replica is asked where there is one."""
-        self.role = f"sample:{source.database}"
-        self._source = source
-        self._nodes = nodes
-        self._connections = connections
-        self._readings = readings
-        self._name_of = name_of
-        self._note = note
+        self.role = f"sample:{site.source.database}"
+        self._site = site
         self._samplers: dict[Node, Sampler] = {}
         self._cycle: asyncio.Task[None] | None = None
         self._known: Mapping[str, Estimate] = {}
@@ -145,26 +154,28 @@ class Samples:
         if value_of is None or time.monotonic() >= self._until:
             return
         for cache, estimate in self._known.items():
-            yield value_of(estimate), {**self._source.target.attributes, names.CACHE_NAME: cache}
+            target = self._site.source.target
+            yield value_of(estimate), {**target.attributes, names.CACHE_NAME: cache}
 
     async def _go_on(self, period: float) -> None:
         started = time.monotonic()
-        sampled = [shard[-1] if len(shard) == 1 else shard[1] for shard in self._nodes.shards]
-        self._samplers = {n: self._samplers.get(n) or Sampler(self._name_of) for n in sampled}
+        sampled = [shard[-1] if len(shard) == 1 else shard[1] for shard in self._site.nodes.shards]
+        name_of = self._site.name_of
+        self._samplers = {n: self._samplers.get(n) or Sampler(name_of) for n in sampled}
         said = await answers({node: self._step(node) for node in sampled})
         if not any(isinstance(reply, BaseException) for reply in said.values()):
             self._known = combined(sampler.estimates for sampler in self._samplers.values())
             now = time.monotonic()
             self._until = now + 2 * period + 2 * (now - started)
-        self._note(said.items())
+        self._site.note(said.items())
 
     async def _step(self, node: Node) -> None:
-        client = self._connections.to(node, self._source.database, "sample")
-        sampler = self._samplers[node]
+        source, sampler = self._site.source, self._samplers[node]
         try:
-            await sampler.cycle(client)
+            await sampler.cycle(self._site.connections.to(node, source.database, "sample"))
         finally:
-            self._readings.sampler_duration.record(sampler.asked, self._source.target.attributes)
+            duration = self._site.readings.sampler_duration
+            duration.record(sampler.asked, source.target.attributes)
 
 
 _ESTIMATED: Mapping[names.Metric, Callable[[Estimate], int]] = {
@@ -178,24 +189,11 @@ _ESTIMATED: Mapping[names.Metric, Callable[[Estimate], int]] = {
 class Events:
     """Expirations and evictions by cache, from what each primary publishes."""
 
-    def __init__(
-        self,
-        source: Source,
-        nodes: Nodes,
-        connections: Connections,
-        readings: Readings,
-        name_of: NameOf,
-        note: Faults,
-        say: Callable[[str], None],
-    ) -> None:
-        """``say`` is told what somebody has to change at the server."""
-        self.role = f"listen:{source.database}"
-        self._source = source
-        self._nodes = nodes
-        self._connections = connections
-        self._readings = readings
-        self._note = note
-        self._listener = Listener(name_of, self._count, say)
+    def __init__(self, site: Site) -> None:
+        """Nobody is listened to yet."""
+        self.role = f"listen:{site.source.database}"
+        self._site = site
+        self._listener = Listener(site.name_of, self._count, site.say)
         self._listening: dict[Node, asyncio.Task[None]] = {}
         self._until = 0.0
 
@@ -206,8 +204,8 @@ class Events:
         # Until another process may have the lease; a round takes a second at most.
         self._until = time.monotonic() + PERIODS * period + SECONDS
         ended = {node: task for node, task in self._listening.items() if task.done()}
-        self._note((node, fault_of(task)) for node, task in ended.items())
-        primaries = self._nodes.primaries
+        self._site.note((node, fault_of(task)) for node, task in ended.items())
+        primaries = self._site.nodes.primaries
         left = [task for node, task in self._listening.items() if node not in primaries]
         await cancelled(left)
         self._listening = {
@@ -232,13 +230,14 @@ class Events:
         """All that was counted since the process began to listen."""
         if metric is not names.CACHE_EVICTIONS or not self._listening:
             return ()
-        return self._readings.evictions_of(self._source.target)
+        return self._site.readings.evictions_of(self._site.source.target)
 
     async def _listen(self, node: Node) -> None:
-        await self._listener.listen(self._connections.to(node, self._source.database, "listen"))
+        database = self._site.source.database
+        await self._listener.listen(self._site.connections.to(node, database, "listen"))
 
     def _count(self, cache: str, reason: str) -> None:
         """Not where this process stood still for so long that another one may listen now."""
         if time.monotonic() >= self._until:
             return
-        self._readings.evictions.add((self._source.target, (cache, reason)))
+        self._site.readings.evictions.add((self._site.source.target, (cache, reason)))

@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from otel_redis_cache.conventions import EVICTED, EXPIRED
-from otel_redis_cache.failures import failure_of, is_failure
+from otel_redis_cache.failures import failure_of, is_failure, reason_of
 
 SETTING = "notify-keyspace-events"
 
@@ -77,6 +77,8 @@ class Listener:
         node = str(connection.get("path") or f"{connection.get('host')}:{connection.get('port')}")
         subscription = client.pubsub()
         try:
+            if await self._is_replica(client, node):
+                return
             await self._look_at_setting(client, node)
             await subscription.subscribe(*reasons)
             await self._receive(subscription, reasons)
@@ -84,9 +86,11 @@ class Listener:
             if not is_failure(failure):
                 raise
             if failure_of(failure).status == "NOPERM":
+                reason = reason_of(failure, keys="")
                 self._say_once(
-                    f"{node} does not let us subscribe to __keyevent@{database}__:*; "
-                    "cache.evictions needs an ACL rule for these channels"
+                    f"{node} does not let us listen to __keyevent@{database}__:* ({reason}); "
+                    f"cache.evictions needs the ACL rules &__keyevent@{database}__:*, +subscribe, "
+                    "+ping and +info"
                 )
         finally:
             await subscription.aclose()
@@ -117,6 +121,18 @@ class Listener:
                     awaited.discard(channel)
                 case _:
                     pass
+
+    async def _is_replica(self, client: Any, node: str) -> bool:
+        """Say who publishes what is asked for: what a primary drops, its replicas call ``del``."""
+        told: Mapping[str, Any] = await client.info("replication")
+        if told.get("role") != "slave":
+            return False
+        primary = f"{told.get('master_host')}:{told.get('master_port')}"
+        self._say_once(
+            f"{node} is a replica, which does not publish what expires and what is evicted; for "
+            f"cache.evictions watch its primary, {primary}, or what their Sentinels manage"
+        )
+        return True
 
     async def _look_at_setting(self, client: Any, node: str) -> None:
         """Say what the server would have to be told, if anything."""

@@ -77,6 +77,9 @@ OF_A_DATABASE = {
 OF_A_COMMAND = {"calls": names.COMMAND_CALLS, "usec": names.COMMAND_TIME}
 """``cmdstat_config|get:calls=1,usec=14,usec_per_call=14.00,rejected_calls=0,failed_calls=0``"""
 
+BY_COMMAND = frozenset({*OF_A_COMMAND.values(), names.COMMAND_LATENCY})
+"""What tells commands apart."""
+
 PERCENTILES = ("p50", "p99", "p99.9")
 """``latency_percentiles_usec_get:p50=1.003,p99=2.007,p99.9=14.015``"""
 

@@ -6,7 +6,7 @@ import math
 import time
 
 from otel_redis_cache.conventions import OTHER_ERROR
-from otel_redis_cache.failures import failure_of, is_failure
+from otel_redis_cache.failures import failure_of, is_failure, reason_of
 from otel_redis_cache.server.info import parse
 from otel_redis_cache.server.nodes import Connections, Nodes
 from otel_redis_cache.server.sources import Node
@@ -14,27 +14,45 @@ from otel_redis_cache.server.sources import Node
 KEY = "otel_redis_cache:{lease}:"
 """What stands before the role; in a cluster all roles are on one node."""
 
+WIDE = ":all"
+"""How a holder ends who watches all that Sentinels manage, and so each of those servers."""
+
 # A server whose memory is full is the last one to be left unwatched.
 SCRIPT = """#!lua flags=allow-oom
-local holder = redis.call('GET', KEYS[1])
-if holder and holder ~= ARGV[1] then
-    local left = redis.call('PTTL', KEYS[1])
-    if left ~= -1 then return {holder, left} end
+local me, lease, spare, wide = unpack(ARGV)
+local function is_wide(holder) return holder:sub(-#wide) == wide end
+for number, key in ipairs(KEYS) do
+    local holder = redis.call('GET', key)
+    local left = redis.call('PTTL', key) - spare
+    if left > 0 and holder ~= me then
+        if is_wide(holder) or (number == 1 and not is_wide(me)) then return {holder, left} end
+    end
 end
-if ARGV[2] == '0' then redis.call('DEL', KEYS[1])
-else redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2]) end
-return {ARGV[1], 0}
+if lease == '0' then redis.call('DEL', KEYS[1])
+else redis.call('SET', KEYS[1], me, 'PX', lease + spare) end
+return {me, 0}
 """
 """Take what nobody else holds, renew it, or give it back after 0 ms; who holds it, and how long.
 
-What never expires nobody renews: it was restored, or persisted, and is free.
+The first key is the one to take. Where somebody has the second one who watches this server too,
+among others, it is not taken; and who watches more takes it from who watches less. A key that never
+expires has nothing left: it was restored, or persisted, and is free.
+"""
+
+SPARE = 24 * 3_600_000
+"""Milliseconds for which a key outlives the lease.
+
+A full server that evicts what expires next has better candidates then.
 """
 
 PERIODS = 3
 """For which a lease is taken."""
 
-SILENT_PERIODS = 20
-"""Before asking again where it was denied: a server keeps a log of what it denies."""
+SILENT_PERIODS = 3
+"""Before asking again where it was denied.
+
+A server's ``ACL LOG`` has one entry for all that is denied again within a minute.
+"""
 
 REFUSALS = frozenset({"NOPERM", "ERR", OTHER_ERROR})
 """``error.type`` where the script is unknown or not allowed; any other answer will be another."""
@@ -62,7 +80,7 @@ class Lease:
         self._silent_until = 0.0
         self.is_held = False
         self.refusal: str | None = None
-        """``error.type``, where the server does not let us take it."""
+        """Why, where the server does not let us take it."""
         self.free_in = math.inf
         """Seconds until that of another process expires, unless it is renewed."""
 
@@ -94,7 +112,7 @@ class Lease:
 
     def _start_at(self, node: Node) -> None:
         self._start = self._at = node
-        self._key = KEY + self._role
+        self._keys: tuple[str, ...] = (KEY + self._role,)
 
     async def _take(self, seconds: float) -> Exception | None:
         self.free_in = math.inf
@@ -113,9 +131,10 @@ class Lease:
     async def _take_here(self, seconds: float) -> bool:
         """Whether the node answered; else it named another one, which is the next."""
         client = self._connections.to(self._at)
-        words = (SCRIPT, 1, self._key, self._holder, round(seconds * 1_000))
+        words = (SCRIPT, len(self._keys), *self._keys)
+        values = (self._holder, round(seconds * 1_000), SPARE, WIDE)
         try:
-            holder, left = await client.execute_command("EVAL", *words)
+            holder, left = await client.execute_command("EVAL", *words, *values)
         except Exception as error:
             if not is_failure(error):
                 raise
@@ -124,9 +143,10 @@ class Lease:
                     raise
                 return False
             # Nobody can take it: two who watch are better than none.
-            holder, left = await client.execute_command("GET", self._key), -1
-        self.is_held = holder in (None, self._holder.encode())
-        self.free_in = math.inf if self.is_held or left < 0 else left / 1_000
+            holder = await client.execute_command("GET", self._keys[0])
+            left = await client.execute_command("PTTL", self._keys[0]) - SPARE
+        self.is_held = left <= 0 or holder == self._holder.encode()
+        self.free_in = math.inf if self.is_held else left / 1_000
         self.refusal = None
         return True
 
@@ -156,7 +176,8 @@ class Lease:
             if told.get("role") != "slave":
                 break
             if self._at == start:  # its primary has a key of its own
-                self._key += f":{told.get('run_id', '')}"
+                key = self._keys[-1]
+                self._keys = (f"{key}:{told.get('run_id', '')}", key)
             self._at = Node(told.get("master_host", ""), int(told.get("master_port", 0)))
 
     def _is_refusal(self, error: Exception) -> bool:
@@ -164,7 +185,7 @@ class Lease:
         kind = failure_of(error).type
         is_refused = kind in REFUSALS and MOST_CLIENTS not in str(error)
         if is_refused:
-            self.refusal = kind
+            self.refusal = reason_of(error, keys=f"~{KEY}*")
             self.is_held = False
         if self._start is not None and not self._is_behind:
             self._start_at(self._start)

@@ -7,7 +7,7 @@ import time
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
-from typing import Protocol
+from typing import Any, Protocol
 
 from opentelemetry import metrics
 from opentelemetry.metrics import CallbackOptions, Histogram, MeterProvider, Observation
@@ -31,8 +31,8 @@ Series = tuple[tuple[str, str | int], ...]
 BOUND = names.MAX_SERIES - 100
 """Series of one instrument; the rest is for those that stand for the others, one for each server."""
 
-MAX_NODES = 1_000
-"""Whose totals are remembered, also after they left."""
+MAX_TOTALS = 2_000
+"""That are remembered, also of nodes that left."""
 
 
 class Reads(Protocol):
@@ -51,16 +51,19 @@ class Readings:
         self.watches: list[Reads] = []
         self._overflowed = counts.overflow_of_series
         self.evictions: Tally[Key] = Tally(fold, counts.overflow_of_series)
-        self._totals: dict[Node, Totals] = {}
+        self._totals: dict[tuple[str, Node, bool], Totals] = {}
         meter = provider.get_meter(names.SCOPE, package_version(), schema_url=names.SCHEMA_URL)
         makes = {
             "counter": meter.create_observable_counter,
             "updowncounter": meter.create_observable_up_down_counter,
             "gauge": meter.create_observable_gauge,
         }
-        for metric in names.SERVER_METRICS:
-            if make := makes.get(metric.kind):
-                make(metric.name, [self._callback(metric)], metric.unit, metric.description)
+        made = {
+            metric: make(metric.name, [self._callback(metric)], metric.unit, metric.description)
+            for metric in names.SERVER_METRICS
+            if (make := makes.get(metric.kind))
+        }
+        self._counter = made[names.UPTIME]
         sampled = names.CACHE_SAMPLER_DURATION
         self.sampler_duration: Histogram = meter.create_histogram(
             sampled.name,
@@ -75,14 +78,22 @@ class Readings:
         """In a forked child."""
         self._lock = threading.RLock()
 
-    def points_of(self, node: Node, told: info.Info) -> list[info.Point]:
+    def points_of(self, role: str, node: Node, told: info.Info) -> list[info.Point]:
         """What a node says of itself; its sums go on from those that were read before."""
+        key = (role, node, exports_increases(self._counter))
         with self._lock:
-            totals = self._totals.pop(node, None) or Totals()
-            self._totals[node] = totals
-            if len(self._totals) > MAX_NODES:
+            totals = self._totals.pop(key, None) or Totals(are_increases=key[-1])
+            self._totals[key] = totals
+            if len(self._totals) > MAX_TOTALS:
                 del self._totals[next(iter(self._totals))]
             return totals.follow(told, info.points_of(told), time.monotonic())
+
+    def pause(self, role: str, node: Node) -> None:
+        """What a node counts from now on is told by another process, or by nobody."""
+        with self._lock:
+            for are_increases in (True, False):
+                if totals := self._totals.get((role, node, are_increases)):
+                    totals.pause()
 
     def evictions_of(self, target: Target) -> Iterator[tuple[int, Attributes]]:
         """What was counted of the events of a server."""
@@ -110,6 +121,20 @@ class Readings:
             return [Observation(value, dict(series)) for series, value in found.items()]
 
         return observe
+
+
+def exports_increases(counter: Any) -> bool:
+    """Whether all readers of an observable counter take increases (delta temporality).
+
+    The API does not tell; where the SDK keeps it elsewhere than we know, they take totals.
+    """
+    counter = getattr(counter, "_real_instrument", None) or counter  # of a provider that came later
+    try:
+        storages = list(counter._measurement_consumer._reader_storages.values())
+        kinds = {storage._instrument_class_temporality[type(counter)].name for storage in storages}
+    except (AttributeError, KeyError):
+        return False
+    return kinds == {"DELTA"}
 
 
 def bounded(

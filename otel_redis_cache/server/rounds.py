@@ -8,11 +8,19 @@ from collections.abc import Iterable
 from contextlib import suppress
 
 from otel_redis_cache import conventions as names
-from otel_redis_cache.failures import failure_of, is_failure
+from otel_redis_cache.failures import is_failure, reason_of
 from otel_redis_cache.recorder import Recorder
 from otel_redis_cache.server.answers import PATIENCE, answers, cancelled
-from otel_redis_cache.server.duties import Duty, Events, NameOf, Reports, Samples
-from otel_redis_cache.server.lease import KEY, Lease
+from otel_redis_cache.server.duties import (
+    Commands,
+    Duty,
+    Events,
+    NameOf,
+    Reports,
+    Samples,
+    Site,
+)
+from otel_redis_cache.server.lease import KEY, WIDE, Lease
 from otel_redis_cache.server.nodes import Connections, Nodes
 from otel_redis_cache.server.readings import Points, Readings
 from otel_redis_cache.server.sources import Node, Source
@@ -39,17 +47,24 @@ class Rounds:
         self._recorder = recorder
         self._connections = Connections(source)
         self._nodes = Nodes(source, self._connections)
-        every = (self._nodes, self._connections, readings)
 
         def name_of_others(key: bytes) -> str | None:
             return None if key.startswith(_OWN_KEYS) else name_of(key)
 
-        duties: list[Duty] = [Reports(*every, self._note, by_command=settings.watch_commands)]
+        site = Site(
+            *(source, self._connections, self._nodes, readings),
+            *(name_of_others, self._note, recorder.say_once),
+        )
+        duties: list[Duty] = [Reports(site)]
+        if settings.watch_commands:
+            duties.append(Commands(site))
         if settings.sample_memory:
-            duties.append(Samples(source, *every, name_of_others, self._note))
+            duties.append(Samples(site))
         if settings.listen_events:
-            duties.append(Events(source, *every, name_of_others, self._note, recorder.say_once))
+            duties.append(Events(site))
         self._leaving = asyncio.Event()
+        if source.service is not None:
+            holder += WIDE
         self._duties = [
             (duty, Lease(duty.role, holder, self._connections, self._nodes)) for duty in duties
         ]
@@ -119,6 +134,7 @@ class Rounds:
                 lease.places[0],
                 lease.refusal,
                 KEY,
+                once_for=f"lease {lease.refusal}",
             )
 
     def _note(self, said: Iterable[tuple[Node, object]]) -> None:
@@ -127,7 +143,7 @@ class Rounds:
             if not isinstance(fault, BaseException):
                 continue
             if is_failure(fault):
-                reason = failure_of(fault).type
+                reason = reason_of(fault, keys="%R~*")
                 self._recorder.say_once(
                     "%s does not tell what it is asked (%s); what it would is not emitted until "
                     "it does; said once",

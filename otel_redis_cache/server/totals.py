@@ -30,10 +30,15 @@ class Totals:
 
     One that has been up for longer than since the last look did not restart: it is another server,
     which has taken the place of the first one. What it had counted before it was seen is its own.
+
+    Where increases are exported, the total at the first look would be one of them. There sums begin
+    at zero, and what was counted while another process told it is left out in the same way.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, are_increases: bool = False) -> None:
         """Nothing was seen yet."""
+        self._are_increases = are_increases
+        self._is_paused = True
         self._run = ""
         self._seen: dict[Series, int | float] = {}  # what the server said last
         self._before: dict[Series, int | float] = {}  # what was counted before it began anew
@@ -54,11 +59,18 @@ class Totals:
         begun = self._begun_anew(info.get("run_id", ""), sums)
         is_other = self._is_new and sums.get((names.UPTIME, ()), 0) > at - self._at + SLACK
         self._at = at
+        if self._are_increases and self._is_paused:
+            begun, is_other = list(self._seen), True
+        self._is_paused = False
         for series in begun:
             self._before[series] = self._counted(series)
             self._seen[series] = self._first[series] = 0
         totals = [(point, self._total(point, is_other=is_other)) for point in points]
         return [point._replace(value=total) for point, total in totals if total is not None]
+
+    def pause(self) -> None:
+        """Until the next look, what is counted is not ours."""
+        self._is_paused = True
 
     def _begun_anew(self, run: str, sums: dict[Series, int | float]) -> list[Series]:
         """What began at zero since the last look."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import atexit
 import dataclasses
+import functools
 import os
 import selectors
 import socket
@@ -42,13 +43,14 @@ CLOSING = 1.0
 
 
 class Loop(asyncio.SelectorEventLoop):
-    """An event loop that shares nothing with a forked child, and has no threads."""
+    """An event loop that shares nothing with a forked child, and lets a process end."""
 
     def __init__(self) -> None:
         """Wait with ``poll``: what a child does to an ``epoll`` happens to its parent too."""
         self._waiting = getattr(selectors, "PollSelector", selectors.SelectSelector)()
         super().__init__(self._waiting)
         self._process = os.getpid()
+        self._lookups: dict[object, asyncio.Future[Any]] = {}
 
     def call_exception_handler(self, context: dict[str, Any]) -> None:
         """Say nothing in a child about what is left of its parent's tasks when it ends."""
@@ -56,8 +58,31 @@ class Loop(asyncio.SelectorEventLoop):
             super().call_exception_handler(context)
 
     async def getaddrinfo(self, *args: Any, **kwargs: Any) -> Any:
-        """Look up a name here: threads of asyncio's keep a process from ending."""
-        return socket.getaddrinfo(*args, **kwargs)
+        """Look up a name in a thread of its own: those of asyncio's keep a process from ending.
+
+        Who asks for a name that is slow gives up; who asks next has what was found meanwhile.
+        """
+        asked = (args, tuple(sorted(kwargs.items())))
+        found = self._lookups.get(asked)
+        if found is None:
+            found = self.create_future()
+            look = functools.partial(self._look_up, found, *args, **kwargs)
+            threading.Thread(target=look, name="otel_redis_cache.lookup", daemon=True).start()
+            self._lookups[asked] = found
+        told = await asyncio.shield(found)
+        self._lookups.pop(asked, None)
+        if isinstance(told, Exception):
+            raise told
+        return told
+
+    def _look_up(self, found: asyncio.Future[Any], *args: Any, **kwargs: Any) -> None:
+        told: object
+        try:
+            told = socket.getaddrinfo(*args, **kwargs)
+        except (OSError, UnicodeError) as error:
+            told = error
+        with suppress(RuntimeError):  # the watch has ended meanwhile
+            self.call_soon_threadsafe(found.set_result, told)
 
     def let_go(self) -> None:
         """In a forked child: leave every connection to the parent, and say nothing to a server.
@@ -190,6 +215,19 @@ class Watch:
         """Close it."""
         self.close()
 
+    async def __aenter__(self) -> Self:
+        """Close it at the end of the block."""
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Close it."""
+        await self.aclose()
+
     @harmless("watch")
     def start(self) -> None:
         """Begin now, unless it has begun, or the process ends."""
@@ -204,6 +242,10 @@ class Watch:
             self._readings.watches.remove(self)
         self.stop()
         self.wait(CLOSING)
+
+    async def aclose(self) -> None:
+        """``close()`` in an asyncio program, which goes on meanwhile."""
+        await asyncio.to_thread(self.close)
 
     def stop(self) -> None:
         """Let another process watch; what was learnt last stays true for as long as ever."""

@@ -330,6 +330,43 @@ async def test_of_a_cluster_each_primary_is_heard(cluster: Cluster) -> None:
     assert all(counted)
 
 
+async def test_a_replica_publishes_nothing_until_it_is_promoted_and_it_says_so(
+    new_server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(events, "FIRST_PAUSE", 0.05)
+    monkeypatch.setattr(events, "LONGEST_PAUSE", 0.2)
+    with RedisServer(new_server.kind, new_server.binary) as replica:
+        publish(replica)
+        replica.call("REPLICAOF", new_server.host, new_server.port)
+        await until(lambda: replica.info("replication")["master_link_status"] == "up", "it follows")
+        async with CLIENTS["redis"](port=replica.port) as client, client.pubsub() as everything:
+            await everything.psubscribe("__keyevent@0__:e*")
+            async with listening(replica.port) as heard:
+                expire(new_server, "user:1")
+                await until(lambda: replica.call("DBSIZE") == 0, "it is gone there too")
+                await until(lambda: heard.said, "it says so")
+                assert "__keyevent@0__:expired" not in await published(everything)
+
+                replica.call("REPLICAOF", "NO", "ONE")
+                await subscribed(replica)
+                expire(replica, "user:2")
+                await until(lambda: heard.counts, "one is counted")
+                assert "__keyevent@0__:expired" in await published(everything)
+
+    assert heard.counts == {("user", "expired"): 1}
+    (said,) = heard.said
+    assert f"127.0.0.1:{replica.port} is a replica" in said
+    assert f"watch its primary, 127.0.0.1:{new_server.port}" in said
+
+
+async def published(subscription: Any) -> list[str]:
+    """The channels of what was published so far."""
+    found = []
+    while message := await subscription.get_message(timeout=0.3):
+        found.append(message["channel"].decode())
+    return found
+
+
 FLOOD = 100_000
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from otel_redis_cache.server import duties, readings
-from otel_redis_cache.server.duties import Events
+from otel_redis_cache.server.duties import Events, Site
 from otel_redis_cache.server.nodes import Connections, Nodes
 from otel_redis_cache.server.sources import sources_of
 from tests.real.servers import RedisServer
@@ -35,9 +35,8 @@ async def test_what_expired_while_the_lease_was_over_is_not_counted(
     await nodes.find()
     counts = readings.of(recording.meter_provider)
     faults: list[object] = []
-    events = Events(
-        source, nodes, connections, counts, lambda _: "user", faults.extend, faults.append
-    )
+    site = Site(source, connections, nodes, counts, lambda _: "user", faults.extend, faults.append)
+    events = Events(site)
 
     def counted() -> int:
         return sum(count for _, count in counts.evictions.items())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import time
 import traceback
@@ -68,6 +69,34 @@ def test_the_time_of_asking_counts_though_the_server_refuses(
             lambda: told(recording, "cache.sampler.duration") >= 2, timeout=10, what="two cycles"
         )
         assert not recording.points("cache.entries")
+
+
+@pytest.mark.parametrize(
+    ("rules", "missing"),
+    [
+        (["~*", "+@all", "-memory|usage"], "+memory|usage"),
+        (["~otel_redis_cache:*", "+@all"], "%R~*"),
+        (["~*", "+@all", "-info"], "+info"),
+    ],
+)
+def test_a_command_that_is_denied_is_said_with_the_rule_that_is_missing(
+    rules: list[str],
+    missing: str,
+    new_server: RedisServer,
+    recording: Recording,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    new_server.call("SET", "page:1", "x")
+    new_server.call("ACL", "SETUSER", "watcher", "on", ">any", "&*", *rules)
+    url = f"redis://watcher:any@{new_server.host}:{new_server.port}/0"
+    with watched(recording, url, sample_memory=True):
+        wait_until(lambda: caplog.records, timeout=10, what="it is said")
+        assert f"(NOPERM; the ACL rule {missing} is missing)" in caplog.text
+
+        new_server.call("ACL", "SETUSER", "watcher", missing)
+        wait_until(lambda: told(recording, "cache.entries"), timeout=10, what="it is sampled")
+        wait_for(recording, {new_server.port})
+    assert len(caplog.records) == 1
 
 
 def test_sums_go_on_from_the_last_total_after_a_restart_and_a_reset(
@@ -160,6 +189,37 @@ def test_closing_takes_a_second_at_most_while_nobody_answers(
     wait_until(lambda: threading.active_count() == threads, timeout=5, what="the thread ends")
     watch.close()  # once more does no harm
     new_server.resume()
+
+
+async def test_closing_holds_up_no_asyncio_program(
+    new_server: RedisServer, recording: Recording
+) -> None:
+    longest = 0.0
+
+    async def go_on() -> None:
+        nonlocal longest
+        while True:
+            before = time.monotonic()
+            await asyncio.sleep(0.01)
+            longest = max(longest, time.monotonic() - before)
+
+    threads = threading.active_count()
+    with watched(recording, new_server) as watch:
+        wait_for(recording, {new_server.port})
+        new_server.pause()
+        await asyncio.sleep(2 * PERIOD)  # a question is open
+        going = asyncio.create_task(go_on())
+        await asyncio.sleep(0.05)
+        started = time.monotonic()
+        async with watch:
+            pass
+        assert 0.2 < time.monotonic() - started <= 1.5
+        going.cancel()
+        assert longest < 0.2
+        assert not about_servers(recording)
+    new_server.resume()
+    await asyncio.get_running_loop().shutdown_default_executor()
+    wait_until(lambda: threading.active_count() == threads, timeout=5, what="the thread ends")
 
 
 @pytest.fixture

@@ -23,6 +23,7 @@ from tests.recording import Recording
 ROOT = Path(__file__).parents[2]
 
 UPTIME = "redis.uptime"
+CALLS = "redis.cmd.calls"
 KEY = "otel_redis_cache:{lease}:watch"
 
 WATCHER = """
@@ -164,6 +165,41 @@ def test_a_lease_that_was_flushed_is_taken_again(
         wait_until(lambda: told(recording, UPTIME), timeout=10, what="it tells")
 
 
+def test_a_lease_is_not_what_a_full_server_evicts_first(
+    new_server: RedisServer, recording: Recording
+) -> None:
+    """It would be, by `volatile-ttl`, if its key expired with it."""
+    limit = int(new_server.info("memory")["used_memory"]) + 2 * 1024 * 1024
+    policy = ("maxmemory-policy", "volatile-ttl", "maxmemory-samples", 64)
+    new_server.call("CONFIG", "SET", "maxmemory", limit, *policy)
+    with watched(recording, new_server):
+        wait_until(lambda: told(recording, UPTIME), timeout=10, what="it tells")
+        holder = new_server.call("GET", KEY)
+        for page in range(600):
+            new_server.call("SET", f"page:{page}", "x" * 10_240, "EX", 3_600)
+            if page % 20 == 0:
+                assert new_server.call("GET", KEY) == holder
+        assert int(new_server.info("stats")["evicted_keys"]) > 100
+
+
+def test_two_who_watch_because_the_lease_was_lost_are_one_again(
+    new_server: RedisServer, recording: Recording
+) -> None:
+    other = Recording()
+    both = (recording, other)
+
+    def telling() -> list[Recording]:
+        return [one for one in both if one.points(UPTIME)]
+
+    with watched(recording, new_server), watched(other, new_server):
+        for _ in range(5):
+            wait_until(lambda: len(telling()) == 1, timeout=10, what="one of them tells")
+            new_server.flush()
+            wait_until(lambda: new_server.call("EXISTS", KEY), timeout=10, what="it is taken")
+            time.sleep(1.5 * PERIOD)
+            assert len(telling()) == 1
+
+
 def test_a_server_whose_memory_is_full_is_watched(
     new_server: RedisServer, recording: Recording
 ) -> None:
@@ -176,10 +212,11 @@ def test_a_server_whose_memory_is_full_is_watched(
 
 
 LIMITED = [
-    (["~*", "+@all", "-@write", "-@scripting"], "NOPERM"),
-    (["~*", "+@all", "-@write"], "ERR|_OTHER"),  # the script may run, but not write
-    (["~user:*", "+@all"], "NOPERM"),
-    (["~*", "+info"], "NOPERM"),
+    (["~*", "+@all", "-@write", "-@scripting"], r"NOPERM; the ACL rule \+eval is missing"),
+    # The script may run, but not write; not every server says what.
+    (["~*", "+@all", "-@write"], r"(ERR|_OTHER)(; the ACL rule \+set is missing)?"),
+    (["~user:*", "+@all"], r"NOPERM; the ACL rule ~otel_redis_cache:{lease}:\* is missing"),
+    (["~*", "+info"], r"NOPERM; the ACL rule \+eval is missing"),
 ]
 
 
@@ -210,6 +247,28 @@ def test_where_no_lease_can_be_taken_this_is_said_once_and_a_leader_is_named(
     with watched(recording, url, watch_leader=True):
         wait_until(lambda: told(recording, UPTIME), timeout=10, what="it tells")
     assert len(caplog.records) == 1
+
+
+def test_a_permission_that_goes_is_noticed_at_once_and_one_that_comes_soon(
+    new_server: RedisServer, recording: Recording, caplog: pytest.LogCaptureFixture
+) -> None:
+    new_server.call("ACL", "SETUSER", "user", "on", ">secret", "~*", "+@all")
+    with watched(recording, f"redis://user:secret@127.0.0.1:{new_server.port}"):
+        wait_until(lambda: told(recording, UPTIME), timeout=10, what="it tells")
+        for command, times in (("eval", lease.SILENT_PERIODS), ("info", 1)):
+            new_server.call("ACL", "SETUSER", "user", f"-{command}")
+            wait_until(lambda: not told(recording, UPTIME), timeout=3 * PERIOD + 1, what="silence")
+            new_server.call("ACL", "SETUSER", "user", f"+{command}")
+            wait_until(
+                lambda: told(recording, UPTIME),
+                timeout=(times + 2) * PERIOD + 1,
+                what="it tells again",
+            )
+    said = [record.getMessage() for record in caplog.records]
+    assert [re.findall(r"the ACL rule (\S+) is missing", line) for line in said] == [
+        ["+eval"],
+        ["+info"],
+    ]
 
 
 def test_a_leader_that_could_take_the_lease_watches_only_where_it_does(
@@ -290,14 +349,43 @@ def test_a_server_that_takes_no_writes_is_watched(
 def test_a_server_that_takes_no_writes_is_left_to_who_holds_its_lease(
     new_server: RedisServer, recording: Recording, caplog: pytest.LogCaptureFixture
 ) -> None:
-    new_server.call("SET", KEY, "somebody", "EX", "100")
+    new_server.call("SET", KEY, "somebody", "PX", lease.SPARE + 3_000)
     new_server.call("CONFIG", "SET", "min-replicas-to-write", "1")
     with watched(recording, new_server):
         wait_until(
             lambda: new_server.commandstats().get("get", 0) > 2, timeout=10, what="it has asked"
         )
         assert not recording.points(UPTIME)
+        # The key is still there when the time of its holder is over.
+        wait_until(lambda: told(recording, UPTIME), timeout=10, what="it tells")
+        assert new_server.call("GET", KEY) == "somebody"
     assert not caplog.records
+
+
+def test_a_lease_that_is_over_is_free_before_its_key_expires(
+    new_server: RedisServer, recording: Recording
+) -> None:
+    new_server.call("SET", KEY, "somebody", "PX", lease.SPARE + 1_000)
+    started = time.monotonic()
+    with watched(recording, new_server):
+        wait_until(lambda: told(recording, UPTIME), timeout=10, what="it tells")
+        assert time.monotonic() - started >= 0.9
+
+
+def test_who_watches_commands_is_not_kept_from_it_by_one_who_does_not(
+    new_server: RedisServer, recording: Recording
+) -> None:
+    def told_of_commands(by: Recording) -> set[str]:
+        return {attributes["cmd"] for attributes, _ in by.points(CALLS)}
+
+    with watched(recording, new_server):
+        wait_until(lambda: told(recording, UPTIME), timeout=10, what="it tells")
+        other = Recording()
+        with watched(other, new_server, watch_commands=True):
+            wait_until(lambda: "info" in told_of_commands(other), timeout=10, what="commands")
+            assert not other.points(UPTIME)
+            assert not told_of_commands(recording)
+            assert told(recording, UPTIME)
 
 
 def test_no_more_is_needed_than_what_is_said_to_be(

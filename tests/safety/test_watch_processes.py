@@ -244,6 +244,28 @@ def test_a_process_ends_although_the_server_does_not_answer(new_server: RedisSer
     assert (done.stdout, done.stderr, done.returncode) == ("", "", 0)
 
 
+SLOW_NAME = """
+import socket, time
+from otel_redis_cache import watch_server
+
+def look_up(*_, **__):
+    print("asked", flush=True)
+    time.sleep(60)
+
+socket.getaddrinfo = look_up
+watch_server("redis://slow.test:6379")
+time.sleep(1)
+"""
+
+
+def test_a_process_ends_although_a_name_is_still_looked_up() -> None:
+    command = [sys.executable, "-X", "dev", "-c", SLOW_NAME]
+    done = subprocess.run(
+        command, cwd=ROOT, capture_output=True, text=True, timeout=30, check=False
+    )
+    assert (done.stdout, done.returncode) == ("asked\n", 0)
+
+
 ORPHAN = """
 if os.fork() == 0:
     os.close(1)
