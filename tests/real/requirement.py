@@ -7,7 +7,17 @@ from typing import NoReturn
 
 import pytest
 
-PARTS = ("redis", "valkey", "collector", "docker", "promtool", "prometheus", "hosts", "jaeger", "compose")
+PARTS = (
+    "redis",
+    "valkey",
+    "collector",
+    "docker",
+    "promtool",
+    "prometheus",
+    "hosts",
+    "jaeger",
+    "compose",
+)
 
 # Filled while the session runs, read by the summary at its end: part -> what it was, or why there is none.
 ran: dict[str, str] = {}
