@@ -21,8 +21,8 @@ from otel_redis_cache.pools import Holding, Pool
 from otel_redis_cache.recorder import Recorder
 from otel_redis_cache.seams import Make, Method, Row, Seams
 
-_UNWATCHED = "_otel_redis_cache_unwatched"
-"""The attribute of a pool that nobody watches, in the era in which this was found out."""
+_unwatched: weakref.WeakKeyDictionary[Any, object] = weakref.WeakKeyDictionary()
+"""Pools that nobody watches, and the era in which this was found out."""
 
 _OPENING = "_otel_redis_cache_opening"
 _TAKEN = "_otel_redis_cache_taken"
@@ -116,7 +116,7 @@ class Finder:
         observer = self._seams.observer_of_pool(pool)
         is_watched = observer is not None and observer.watches_pools and not observer.is_off
         if observer is None or not is_watched or pools.is_ours(pool):
-            pool.__dict__[_UNWATCHED] = era
+            _unwatched[pool] = era
             return None
         name = clients.pool_name(pool)
         if name is None:
@@ -186,10 +186,9 @@ def _checkout(must_wait: Callable[[Any], bool] | None = None) -> Make:
 
         @functools.wraps(original)
         def get_connection(self: Any, *args: Any, **kwargs: Any) -> Any:
-            known = self.__dict__
-            if known.get(_UNWATCHED) is seams.era:
-                return original(self, *args, **kwargs)
-            watch = known.get(watched) or meet(self)
+            watch = self.__dict__.get(watched)
+            if watch is None and _unwatched.get(self) is not seams.era:
+                watch = meet(self)
             if watch is None:
                 return original(self, *args, **kwargs)
             connection, checkout, started = None, object(), perf_counter_ns()
@@ -224,10 +223,9 @@ def _checkout_async(must_wait: Callable[[Any], bool] | None = None) -> Make:
 
         @functools.wraps(original)
         async def get_connection(self: Any, *args: Any, **kwargs: Any) -> Any:
-            known = self.__dict__
-            if known.get(_UNWATCHED) is seams.era:
-                return await original(self, *args, **kwargs)
-            watch = known.get(watched) or meet(self)
+            watch = self.__dict__.get(watched)
+            if watch is None and _unwatched.get(self) is not seams.era:
+                watch = meet(self)
             if watch is None:
                 return await original(self, *args, **kwargs)
             connection, checkout, started = None, object(), perf_counter_ns()
@@ -301,11 +299,11 @@ def _use_cluster(seams: Seams, original: Method) -> Method:
 
     @functools.wraps(original)
     def use(self: Any, *args: Any, **kwargs: Any) -> Any:
-        known = self.__dict__
-        if known.get(_UNWATCHED) is not seams.era:
-            watch = known.get(pools.WATCHED) or meet(self)
-            if watch is not None:
-                watch.is_closed = False
+        watch = self.__dict__.get(pools.WATCHED)
+        if watch is None and _unwatched.get(self) is not seams.era:
+            watch = meet(self)
+        if watch is not None:
+            watch.is_closed = False
         return original(self, *args, **kwargs)
 
     return use

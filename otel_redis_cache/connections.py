@@ -14,8 +14,8 @@ Peer = Mapping[str, str | int]
 
 _Kept = tuple[Callable[[], Any], Peer]
 
-_KEPT = "_otel_redis_cache_peer"
-"""The attribute of a connection that keeps its peer, and the socket that it is the peer of."""
+_kept: weakref.WeakKeyDictionary[object, _Kept] = weakref.WeakKeyDictionary()
+"""By connection: its peer, and the socket that it is the peer of."""
 
 
 def peer_of(connection: Any) -> Peer:
@@ -26,14 +26,13 @@ def peer_of(connection: Any) -> Peer:
     socket = getattr(connection, "_sock", None) or getattr(connection, "_writer", None)
     if socket is None:
         return {}
-    kept: dict[str, _Kept] = getattr(connection, "__dict__", {})
-    known = kept.get(_KEPT)
+    known = _kept.get(connection)
     if known is not None and known[0]() is socket:
         return known[1]
     peer: Peer = {}
     with suppress(AttributeError, OSError):  # of what only looks like a socket; of one just closed
         peer = _asked(socket)
-    kept[_KEPT] = (_reference(socket), peer)
+    _kept[connection] = (_reference(socket), peer)
     return peer
 
 

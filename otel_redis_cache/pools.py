@@ -20,7 +20,6 @@ NO_LIMIT = 2**31
 WATCHED = "_otel_redis_cache_watched"
 """The attribute of a pool that holds what is known of it."""
 
-_POOL = "_otel_redis_cache_pool"
 _OURS = "_otel_redis_cache_ours"
 _NOTHING: dict[str, Any] = {}
 
@@ -149,14 +148,17 @@ def is_ours(pool: object) -> bool:
 
 def belongs(connection: Any, pool: object) -> None:
     """A connection, which may be opened without its pool, knows where it belongs."""
-    real = _real(connection)
-    real.__dict__[_POOL] = weakref.ref(pool)
+    _pools[_real(connection)] = weakref.ref(pool)
 
 
 def pool_of(connection: object) -> Any:
     """What is known of the pool that a connection belongs to."""
-    found = getattr(connection, "__dict__", _NOTHING).get(_POOL)
+    found = _pools.get(connection)
     return None if found is None else watched(found())
+
+
+_pools: weakref.WeakKeyDictionary[object, weakref.ref[Any]] = weakref.WeakKeyDictionary()
+"""By connection: the pool that it belongs to."""
 
 
 def has_node(cluster: Any, node: object) -> bool:

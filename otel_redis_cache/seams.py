@@ -130,6 +130,7 @@ class Seams:
                 mark.observer = None
                 delattr(client, MARK)
                 for pool in clients.pools_of(client):
+                    getattr(pool, "__dict__", {}).pop(_MARK_OF_POOL, None)
                     pools.leave(pool)
                 self._marks.discard(mark)
                 self.era = object()

@@ -74,6 +74,41 @@ def test_uninstrument_puts_the_same_objects_back(recording: Recording) -> None:
     assert all(after[name] is before[name] for name in before)
 
 
+def left_on(client: Any) -> set[str]:
+    """What of ours a client, its pool and its connections hold."""
+    pool = client.connection_pool
+    held = [client, pool, *pool._available_connections, *pool._in_use_connections]
+    return {name for one in held for name in vars(one) if "otel" in name}
+
+
+def test_instances_hold_nothing_of_ours_after_uninstrument(
+    client: Any, recording: Recording
+) -> None:
+    instrumentor = recording.instrument(metrics="all")
+    client.get("user:1")
+    client.pipeline().get("user:1").get("user:2").execute()
+    assert left_on(client)
+    instrumentor.uninstrument()
+    assert left_on(client) == set()
+
+    instrumentor.instrument_client(client, **recording.providers)
+    client.get("user:1")
+    assert left_on(client)
+    instrumentor.uninstrument_client(client)
+    assert left_on(client) == set()
+
+
+async def test_asyncio_instances_hold_nothing_of_ours_after_uninstrument(
+    valkey_server: RedisServer, recording: Recording
+) -> None:
+    instrumentor = recording.instrument(metrics="all")
+    async with redis.asyncio.Redis(host=valkey_server.host, port=valkey_server.port) as client:
+        await client.get("user:1")
+        assert left_on(client)
+        instrumentor.uninstrument()
+        assert left_on(client) == set()
+
+
 def test_instrumenting_again_goes_on_with_the_same_provider(
     client: Any, recording: Recording
 ) -> None:
