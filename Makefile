@@ -53,7 +53,7 @@ dashboards: .venv/.installed-dev ## Write Grafana's dashboards anew (needs Pytho
 	PYTHONPATH=$(CURDIR) $(bin)/python collector-config/grafana/dashboards
 
 up: ## Start it all in containers, from a shop and its visitors to Grafana, and say what to open
-	@$(COMPOSE) up --detach --wait $(ARGS)
+	@$(COMPOSE) up --detach --wait --wait-timeout 100 $(ARGS)
 	@echo "Grafana     http://127.0.0.1:$${GRAFANA_PORT:-3000}    dashboards, and from a latency to its trace"
 	@echo "Jaeger      http://127.0.0.1:$${JAEGER_PORT:-16686}   traces"
 	@echo "Prometheus  http://127.0.0.1:$${PROMETHEUS_PORT:-9090}    metrics, rules and alerts"

@@ -19,7 +19,8 @@ from .processes import free_ports
 FILE = CONFIGURATION / "compose.yaml"
 PORTS = ("GRAFANA", "JAEGER", "PROMETHEUS", "BOOKSHOP", "OTLP_GRPC", "OTLP_HTTP")
 PASSWORD = "only-for-this-test"
-_START_SECONDS = 120
+_START_SECONDS = 150
+"""More than `make up` waits, so that it has ended by itself before."""
 
 
 def services(compose: Path) -> dict[str, dict[str, Any]]:

@@ -68,7 +68,7 @@ class Hosts:
             raise NoHostsError("only root may make network namespaces")
         try:
             self._make()
-        except NoHostsError:
+        except BaseException:
             self._remove()
             raise
         return self
@@ -98,7 +98,8 @@ class Hosts:
     def _remove(self) -> None:
         for host in (self.center, *self.around):
             if Path("/run/netns", host.name).exists():
-                _ip("netns", "delete", host.name)
+                # Whatever becomes of one, the others are removed too.
+                subprocess.run(["ip", "netns", "delete", host.name], timeout=30, check=False)
 
 
 def _ip(*words: str) -> None:
