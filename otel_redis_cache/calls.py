@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
 from contextvars import ContextVar
-from types import TracebackType
 from typing import Any, Protocol, cast
 
 from opentelemetry.context import Context
@@ -57,11 +55,10 @@ class Scope:
 
     __slots__ = ("call", "is_busy")
 
-    def __init__(self, call: Call) -> None:
-        """Open the scope of a call."""
-        self.call: Call | None = call
-        self.is_busy = True
-        """Whether steps of ours run, and hooks, samplers and span processors with them."""
+    call: Call | None
+    """None once the call has ended."""
+    is_busy: bool
+    """Whether steps of ours run, and hooks, samplers and span processors with them."""
 
 
 class Attempts:
@@ -127,16 +124,21 @@ class Call:
     attempts: Attempts | None = None
     """Where the first one was not enough."""
     outcome = NO_OUTCOME
+    size: int | None = None
+    """Bytes of the one value that was found, where they are not in the outcome."""
     script_loads = 0
     started_unix = started = elapsed = 0
-    _outer: Scope | None = None
+    outer: Scope | None = None
+    """What was open when this began."""
 
     def __init__(
         self, observer: Observes, instance: object, args: Sequence[Any], kwargs: Mapping[str, Any]
     ) -> None:
         """``args`` are the command's arguments, or the commands of a batch."""
         self.observer = observer
-        self.scope = Scope(self)
+        self.scope = scope = Scope()
+        scope.call = self
+        scope.is_busy = True
         self.instance = instance
         self.args = args
         self.kwargs = kwargs
@@ -146,24 +148,6 @@ class Call:
             self.label = self.sweep.label
         elif reasons.open_blocks.get():
             self.label = reasons.current()
-
-    def __enter__(self) -> None:
-        """The call begins."""
-        self._outer = open_scope.get()
-        open_scope.set(self.scope)
-        self.observer.begin(self)
-        self.scope.is_busy = False
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """The call has its reply, or fails; the exception goes on as it came."""
-        self.elapsed = time.perf_counter_ns() - self.started
-        self.scope.is_busy = True
-        self.observer.end(self, error)
 
     @property
     def last_attempt(self) -> int:
@@ -184,10 +168,11 @@ class Call:
         """
         self.scope.call = None
         try:
-            self.observer.end_span(self)
+            if self.span is not None or self.context_before is not None:
+                self.observer.end_span(self)
         finally:
             if open_scope.get() is self.scope:
-                open_scope.set(self._outer)
+                open_scope.set(self.outer)
 
 
 class Batch(Call):
@@ -209,8 +194,10 @@ class Batch(Call):
         self.transaction = transaction
 
 
-silence = Scope(cast("Call", object()))
+silence = Scope()
 """Stays busy: nothing is observed in it."""
+silence.call = cast("Call", object())
+silence.is_busy = True
 
 
 def call_at_work() -> Call | None:

@@ -5,10 +5,10 @@ What it relies on is held by tests against the oldest and the newest supported c
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, cast
+from weakref import ref
 
 from otel_redis_cache import clusters, databases
 from otel_redis_cache.clusters import CLUSTERS, MAX_SEEDS, Seeds, lineage
@@ -183,20 +183,21 @@ def target_of(client: Any) -> Target:
     owner = clusters.shared_by(client) if pool is None else pool
     if owner is None:
         owner = client  # of several databases, which is what its pipelines share
-    target = _targets.get(owner)
+    target = _targets.get(ref(owner))
     if target is None:
-        target = _targets[owner] = _configured_target(client, owner)
+        target = _configured_target(client, owner)
+        _targets[ref(owner, _forget)] = target
     return target
 
 
 def receives_for(subscriber: Any, cluster_subscriber: Any) -> None:
     """Note that a subscriber of one node receives what was asked of a cluster."""
-    _targets[subscriber] = target_of(cluster_subscriber.cluster)
+    _targets[ref(subscriber, _forget)] = target_of(cluster_subscriber.cluster)
 
 
 def target_of_subscriber(subscriber: Any) -> Target:
     """Where a subscriber was configured to go."""
-    found = _targets.get(subscriber)
+    found = _targets.get(ref(subscriber))
     return target_of(getattr(subscriber, "cluster", subscriber)) if found is None else found
 
 
@@ -265,4 +266,9 @@ def _module(client: Any) -> str:
     return "redis"
 
 
-_targets: weakref.WeakKeyDictionary[object, Target] = weakref.WeakKeyDictionary()
+_targets: dict[ref[Any], Target] = {}
+"""By whom they are of, held weakly: a ``WeakKeyDictionary`` that is asked without a function of Python."""
+
+
+def _forget(owner: ref[Any]) -> None:
+    _targets.pop(owner, None)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Callable, Iterable, Sequence
-from typing import cast
+from typing import Any, cast
 
 from otel_redis_cache import command_table
 from otel_redis_cache.caches import key_text
@@ -24,6 +24,11 @@ _CONTAINERS = frozenset(name.partition(" ")[0] for name in TABLE if " " in name)
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,31}\Z")
 _MAX_TEXTS = 2_048
 _MAX_UNKNOWN = 256
+
+_as_command: Callable[[type[Command], tuple[Rule, tuple[object, ...]]], Command] = cast(
+    "Any", tuple
+).__new__
+"""What ``Command(rule, operands)`` does, without a function of Python: each command of a call is one."""
 
 
 class Commands:
@@ -57,7 +62,7 @@ class Commands:
         head = args[0]
         # The type first: other things may compare equal to a name, or not be hashable.
         if type(head) is str and (rule := self._exact.get(head)) is not None:
-            return Command(rule, tuple(args[1:]))
+            return _as_command(Command, (rule, tuple(args[1:])))
         return self._describe_slowly(head, tuple(args[1:]))
 
     def text_of(self, command: Command) -> str:

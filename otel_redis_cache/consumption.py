@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-from opentelemetry import context as context_api
-from opentelemetry.context import Context
-from opentelemetry.trace import (
-    INVALID_SPAN,
-    Link,
-    Span,
-    SpanKind,
-    get_current_span,
-    set_span_in_context,
-)
+from time import time_ns
 
+from opentelemetry.context import Context
+from opentelemetry.trace import INVALID_SPAN, Link, Span, SpanKind
+
+from otel_redis_cache import contexts, failures
 from otel_redis_cache import conventions as names
-from otel_redis_cache import failures
 from otel_redis_cache.guard import harmless
 from otel_redis_cache.recorder import AttributeValue, Recorder
 
@@ -27,13 +21,13 @@ class Consumption:
         self.recorder = recorder
         self._producer = producer
         self._destination = destination
-        self._context_before: Context | None = None
-        self._open: Span | None = None
+        self._open: contexts.Entered | None = None
+        self._started = 0
 
     @property
     def span(self) -> Span:
         """The span, or one that takes everything and keeps nothing."""
-        return INVALID_SPAN if self._open is None else self._open
+        return INVALID_SPAN if self._open is None else self._open.span
 
     @harmless("consume")
     def begin(self) -> None:
@@ -47,27 +41,27 @@ class Consumption:
         if self._destination is not None:
             attributes[names.MESSAGING_DESTINATION_NAME] = self._destination
             name = f"{name} {self._destination}"
-        producer = get_current_span(self._producer).get_span_context()
+        producer = contexts.span_in(self._producer).get_span_context()
         links = [Link(producer)] if producer.is_valid else []
-        self._open = self.recorder.start(name, attributes, kind=SpanKind.CONSUMER, links=links)
-        self._context_before = context_api.get_current()
-        context_api.attach(set_span_in_context(self._open))
+        self._started = time_ns()
+        self._open = contexts.Entered(
+            self.recorder.start(name, lambda: attributes, self._started, SpanKind.CONSUMER, links)
+        )
 
     @harmless("consume")
     def end(self, error: BaseException | None) -> None:
         """What came of it."""
         if error is not None and self._open is not None:
             failure = failures.failure_of(error)
-            self.recorder.finish(self._open, failure.attributes, failure)
+            self.recorder.finish(self._open.span, failure.attributes, failure)
 
     @harmless("consume")
     def close(self, elapsed: int) -> None:
         """Back to what was current before; ends the span, whatever happened."""
-        span, self._open = self._open, None
-        if span is None:
+        entered, self._open = self._open, None
+        if entered is None:
             return
         try:
-            if self._context_before is not None and get_current_span() is span:
-                context_api.attach(self._context_before)
+            entered.leave()
         finally:
-            self.recorder.end(span, elapsed)
+            self.recorder.end(entered.span, self._started + elapsed)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from otel_redis_cache import conventions as names
 from otel_redis_cache.caches import Caches, hash_key, key_text
@@ -10,6 +10,10 @@ from otel_redis_cache.commands import MAX_TEXT, Commands
 from otel_redis_cache.facts import Command, Failure, Outcome, Target
 from otel_redis_cache.recorder import AttributeValue
 from otel_redis_cache.settings import Settings
+from otel_redis_cache.spans import Checked, are_plain
+
+MAX_STARTS = 2_048
+"""Servers, commands and numbers of operands whose attributes are remembered."""
 
 MAX_KEYS = 10
 """Keys that the opt-in ``cache.key`` shows."""
@@ -27,12 +31,35 @@ class Descriptions:
             "hash": lambda key: hash_key(key, settings.key_secret or ""),
             "full": lambda key: key_text(key)[:256],
         }
+        self._starts: dict[tuple[Target, str, int], Mapping[str, AttributeValue]] = {}
+        """What spans start with, by server, command and number of operands: the same for most."""
         self._show_key = shows.get(settings.key_attribute)
 
     def at_start(
         self, target: Target, operation: str, commands: Sequence[Command]
-    ) -> dict[str, AttributeValue]:
+    ) -> Mapping[str, AttributeValue]:
         """All that is known before the call, without building a text that was not kept."""
+        if len(commands) == 1:
+            rule, operands = commands[0]
+            if not rule.words and not rule.procedure:
+                key = (target, operation, len(operands))
+                return self._starts.get(key) or self._remember(key, commands)
+        return self._described(target, operation, commands)
+
+    def _remember(
+        self, key: tuple[Target, str, int], commands: Sequence[Command]
+    ) -> Mapping[str, AttributeValue]:
+        """What starts the same for each command of a server with so many operands."""
+        if len(self._starts) >= MAX_STARTS:
+            self._starts.clear()
+        target, operation, _ = key
+        described = self._described(target, operation, commands)
+        self._starts[key] = Checked(described) if are_plain(described) else described
+        return described
+
+    def _described(
+        self, target: Target, operation: str, commands: Sequence[Command]
+    ) -> dict[str, AttributeValue]:
         attributes: dict[str, AttributeValue] = {
             **target.attributes,
             names.DB_OPERATION_NAME: operation,
@@ -48,10 +75,19 @@ class Descriptions:
         return attributes
 
     def at_end(
-        self, outcome: Outcome, failure: Failure | None, commands: Sequence[Command]
+        self,
+        outcome: Outcome,
+        size: int | None,
+        failure: Failure | None,
+        commands: Sequence[Command],
     ) -> dict[str, AttributeValue]:
         """What came of the call, and the texts that are only built for a span that is recording."""
-        attributes = outcome_attributes(outcome)
+        described = outcome.described
+        if described is None:
+            described = outcome.described = outcome_attributes(outcome)
+        attributes: dict[str, AttributeValue] = {**described}
+        if size is not None:
+            attributes[names.CACHE_ITEM_SIZE] = size
         if failure is not None:
             attributes.update(failure.attributes)
         if self._query_text == "keys" and commands:
@@ -59,7 +95,7 @@ class Descriptions:
         elif self._query_text == "sanitized" and len(commands) > 1:
             attributes[names.DB_QUERY_TEXT] = joined(commands, self._commands.text_of)
         if self._show_key is not None and (keys := shown_keys(commands, self._show_key)):
-            attributes[names.CACHE_KEY] = keys
+            attributes[names.CACHE_KEY] = tuple(keys)
         return attributes
 
     def _text_with_keys(self, command: Command) -> str:

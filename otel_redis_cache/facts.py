@@ -258,6 +258,7 @@ class Outcome:
 
     __slots__ = (
         "caches",
+        "described",
         "hits",
         "is_followed",
         "lookups",
@@ -294,6 +295,8 @@ class Outcome:
         """What was found, written and removed, in order, from the first miss on."""
         self.is_followed = False
         """Whether a miss is open, so that what is found, written and removed may end it."""
+        self.described: Mapping[str, str | int | float | bool | tuple[str, ...]] | None = None
+        """The same as attributes of a span, once it has been asked for."""
 
     @property
     def only_cache(self) -> str | None:

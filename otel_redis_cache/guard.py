@@ -1,4 +1,8 @@
-"""Keeps faults of our own from the application: the only place where any exception is caught."""
+"""Keeps faults of our own from the application.
+
+The few steps that every call has catch them in place, and hand them to :func:`contain`: a guard
+around a method is one more function that is entered.
+"""
 
 from __future__ import annotations
 
@@ -32,6 +36,14 @@ _R = TypeVar("_R")
 _S = TypeVar("_S", bound=Recorded)
 
 
+def contain(recorded: Recorded, step: str, fault: Exception) -> None:
+    """Count a fault of ours; an exception of the application's signal handler goes on."""
+    if raised_by_handler(fault):
+        raise fault
+    with suppress(Exception):  # of a log handler, for example
+        recorded.recorder.contain(step, fault)
+
+
 def harmless(
     step: str,
 ) -> Callable[[Callable[Concatenate[_S, _P], _R]], Callable[Concatenate[_S, _P], _R | None]]:
@@ -40,18 +52,12 @@ def harmless(
     def guard(
         method: Callable[Concatenate[_S, _P], _R],
     ) -> Callable[Concatenate[_S, _P], _R | None]:
-        def contain(self: _S, fault: Exception) -> None:
-            if raised_by_handler(fault):
-                raise fault
-            with suppress(Exception):  # of a log handler, for example
-                self.recorder.contain(step, fault)
-
         @functools.wraps(method)
         def guarded(self: _S, /, *args: _P.args, **kwargs: _P.kwargs) -> _R | None:
             try:
                 return method(self, *args, **kwargs)
             except Exception as fault:  # noqa: BLE001  # see above
-                contain(self, fault)
+                contain(self, step, fault)
                 return None
 
         if [*inspect.signature(method).parameters] != ["self", "call"]:
@@ -64,7 +70,7 @@ def harmless(
             try:
                 return step_of_call(self, call)
             except Exception as fault:  # noqa: BLE001  # see above
-                contain(self, fault)
+                contain(self, step, fault)
                 return None
 
         return cast("Callable[Concatenate[_S, _P], _R | None]", guarded_step)

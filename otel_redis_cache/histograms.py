@@ -22,12 +22,13 @@ from functools import partial
 from math import inf
 from time import time_ns
 from types import SimpleNamespace
-from typing import Any, Protocol, cast
+from typing import Any, NamedTuple, Protocol, cast
 
 from opentelemetry import trace
-from opentelemetry.context import Context, attach, detach, get_current
+from opentelemetry.context import Context, attach, detach
 from opentelemetry.metrics import Histogram
 
+from otel_redis_cache import contexts
 from otel_redis_cache.signals import raised_by_handler
 
 logger = logging.getLogger("otel_redis_cache")
@@ -110,24 +111,20 @@ class _WaitingSeries:
         series.record(value)
 
 
-class _Measurement:
+class _Measurement(NamedTuple):
     """What aggregations ask of the SDK's ``Measurement``, which cleans the attributes each time."""
 
-    __slots__ = ("attributes", "context", "instrument", "time_unix_nano", "value")
+    value: float
+    time_unix_nano: int
+    instrument: object
+    context: Context
+    attributes: Attributes
 
-    def __init__(
-        self,
-        value: float,
-        time_unix_nano: int,
-        instrument: object,
-        context: Context,
-        attributes: Attributes,
-    ) -> None:
-        self.value = value
-        self.time_unix_nano = time_unix_nano
-        self.instrument = instrument
-        self.context = context
-        self.attributes = attributes
+
+_measured: Callable[[type[_Measurement], tuple[object, ...]], _Measurement] = cast(
+    "Any", tuple
+).__new__
+"""What the class does when it is called, without a function of Python."""
 
 
 _Storages = Mapping[Any, Any]
@@ -136,7 +133,7 @@ _Storages = Mapping[Any, Any]
 _Aggregates = tuple[Callable[[_Measurement, bool], None], ...]
 """What takes the measurements of one series: one for each reader and each view of it."""
 
-_ALWAYS_ON = SimpleNamespace(is_enabled=True)
+_ALWAYS_ON = SimpleNamespace(_config=SimpleNamespace(is_enabled=True))
 """Before 1.41 a meter cannot be switched off."""
 
 
@@ -144,6 +141,7 @@ class _FastSeries:
     """A series that knows its aggregations."""
 
     __slots__ = (
+        "_asks_for_span",
         "_attributes",
         "_consumer",
         "_histogram",
@@ -168,8 +166,11 @@ class _FastSeries:
         self._attributes = attributes
         self._resolve = resolve
         self._consumer = histogram._measurement_consumer
-        self._should_sample = self._consumer._sdk_config.exemplar_filter.should_sample
+        exemplar_filter = self._consumer._sdk_config.exemplar_filter
+        self._should_sample = exemplar_filter.should_sample
+        self._asks_for_span = _asks_for_span(exemplar_filter)
         self._meter = getattr(histogram, "_meter_config", None) or _ALWAYS_ON
+        assert self._meter._config is not None  # raises where the SDK keeps it elsewhere
         self._route: tuple[_Storages | None, _Aggregates | None] = (None, None)
 
     @property
@@ -181,14 +182,16 @@ class _FastSeries:
         if (
             aggregates is None
             or self._consumer._reader_storages is not storages
-            or not self._meter.is_enabled
+            or not self._meter._config.is_enabled
             or not 0 <= value < inf
         ):
             self._record_by_api(value)
             return
-        now, context, attributes = time_ns(), get_current(), self._attributes
-        may_be_exemplar = self._should_sample(value, now, attributes, context)
-        measurement = _Measurement(value, now, self._histogram, context, attributes)
+        now, context, attributes = time_ns(), contexts.current(), self._attributes
+        may_be_exemplar = (
+            contexts.SPAN in context or not self._asks_for_span
+        ) and self._should_sample(value, now, attributes, context)
+        measurement = _measured(_Measurement, (value, now, self._histogram, context, attributes))
         for aggregate in aggregates:
             aggregate(measurement, may_be_exemplar)
 
@@ -196,7 +199,7 @@ class _FastSeries:
         """The SDK makes what aggregations there are none of yet; then they are looked for."""
         storages = self._consumer._reader_storages
         self._histogram.record(value, self._attributes)
-        if storages is not self._route[0] and self._meter.is_enabled and 0 <= value < inf:
+        if storages is not self._route[0] and self._meter._config.is_enabled and 0 <= value < inf:
             self._route = (storages, self._resolve(storages, self._attributes))
 
 
@@ -221,6 +224,13 @@ def _aggregates_of(
             else:
                 return None
     return tuple(found)
+
+
+def _asks_for_span(exemplar_filter: object) -> bool:
+    """Whether this is the SDK's own filter by which no exemplar is outside of a span: the default."""
+    from opentelemetry.sdk.metrics import TraceBasedExemplarFilter
+
+    return type(exemplar_filter) is TraceBasedExemplarFilter
 
 
 def _typed(attributes: Mapping[str, object]) -> dict[str, tuple[type, object]]:

@@ -11,10 +11,11 @@ from otel_redis_cache import clusters, failures, outcomes
 from otel_redis_cache.caches import Caches
 from otel_redis_cache.calls import Call
 from otel_redis_cache.facts import Failure, Outcome
-from otel_redis_cache.guard import harmless
+from otel_redis_cache.guard import contain
 from otel_redis_cache.outcomes import Expiring, Terms
 from otel_redis_cache.recorder import Recorder
 from otel_redis_cache.settings import Settings
+from otel_redis_cache.sizes import bytes_of
 
 _OF_OUTCOMES = frozenset({"cache", "ratio", "ttl", "loads", "size", "pubsub", "streams"})
 """Groups of metrics that are made of replies."""
@@ -37,9 +38,10 @@ class Judge:
             or settings.duration_by_cache
             or not settings.metrics.isdisjoint(_OF_OUTCOMES)
         )
+        self._measures_sizes = "size" in settings.metrics
         # A span shows the size of a value that is the only one.
         sizes = {True: 2, False: 0}
-        if "size" in settings.metrics:
+        if self._measures_sizes:
             sizes = dict.fromkeys(sizes, sys.maxsize)
         self._hits: dict[str | None, Outcome] = {}
         """Of a hit of one entry, by its cache: it is the same for each."""
@@ -48,9 +50,16 @@ class Judge:
             for recorded, size in sizes.items()
         }
 
-    @harmless("outcome")
     def judge(self, call: Call, error: BaseException | None) -> None:
         """Put into a call what came of it."""
+        try:
+            if error is None and not call.is_batch and self._is_as_before(call):
+                return
+            self._judge(call, error)
+        except Exception as fault:
+            contain(self, "outcome", fault)
+
+    def _judge(self, call: Call, error: BaseException | None) -> None:
         if error is not None and not failures.watch_failed(error):
             call.failure = call.failure or failures.failure_of(error)
             call.failed_index = failures.failed_index(error)
@@ -58,9 +67,6 @@ class Judge:
             return
         if error is None and not call.is_batch:
             replies: Sequence[Any] | None = (call.reply,)
-            if call.reply is not None and (hit := self._lone_hit(call)) is not None:
-                call.replies, call.outcome = replies, hit
-                return
         else:
             replies = replies_seen(call, error)
         call.replies = replies
@@ -73,20 +79,27 @@ class Judge:
         elif error is not None and not failures.refused(error):
             self._judge_replies(call, [error] * len(call.commands))
 
-    def _lone_hit(self, call: Call) -> Outcome | None:
-        """A hit of one entry, which no open miss is about, and whose size nobody asks for."""
-        (command,), terms = call.commands, self._terms[call.is_recorded]
-        if not (command.rule.asks_once and command.operands) or terms.max_sizes:
-            return None
-        if self._tallies.open_misses.by_key or isinstance(call.reply, BaseException):
-            return None
-        cache = self._caches.name_of(command.operands[0])
+    def _is_as_before(self, call: Call) -> bool:
+        """Whether this is a hit of one entry that no open miss is about: the same for each of a cache."""
+        reply, (command,) = call.reply, call.commands
+        rule, operands = command
+        if reply is None or not rule.asks_once or not operands or self._measures_sizes:
+            return False
+        if self._tallies.open_misses.by_key or isinstance(reply, BaseException):
+            return False
+        if not self._is_always_asked and not call.is_recorded:
+            return False
+        cache = self._caches.name_of(operands[0])
         hit = self._hits.get(cache)
         if hit is None:
             hit = Outcome()
             outcomes.add_hit(hit, cache)
             self._hits[cache] = hit  # not before it is whole: other threads take it from here
-        return hit
+        call.outcome = hit
+        call.replies = (reply,)
+        if call.is_recorded and rule.read is not None and rule.read.sized and cache is not None:
+            call.size = bytes_of(reply)
+        return True
 
     def _judge_replies(self, call: Call, replies: Sequence[Any]) -> None:
         outcome, now = call.outcome, call.started_unix / 1e9

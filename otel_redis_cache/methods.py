@@ -72,10 +72,15 @@ def _observed(open_call: Open) -> Make:
                 again = args if open_scope.get() is None else as_sent(self, args)
                 return original(self, *again, **kwargs)
             try:
-                with call:
+                call.observer.begin(call)
+                try:
                     sent = args if call.sent is None else call.as_sent(args)
-                    call.reply = original(self, *sent, **kwargs)
-                return call.reply
+                    reply = call.reply = original(self, *sent, **kwargs)
+                except BaseException as error:
+                    call.observer.end(call, error)
+                    raise
+                call.observer.end(call, None)
+                return reply
             finally:  # whatever was interrupted, the beginning and the end too
                 call.close()
 
@@ -95,10 +100,15 @@ def _observed_async(open_call: Open) -> Make:
                 again = args if open_scope.get() is None else as_sent(self, args)
                 return await original(self, *again, **kwargs)
             try:
-                with call:
+                call.observer.begin(call)
+                try:
                     sent = args if call.sent is None else call.as_sent(args)
-                    call.reply = await original(self, *sent, **kwargs)
-                return call.reply
+                    reply = call.reply = await original(self, *sent, **kwargs)
+                except BaseException as error:
+                    call.observer.end(call, error)
+                    raise
+                call.observer.end(call, None)
+                return reply
             finally:
                 call.close()
 

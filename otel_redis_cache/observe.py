@@ -7,16 +7,15 @@ telemetry and never the application. A pipeline is the same story with the queue
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
+from time import perf_counter_ns, time_ns
 from typing import Any, cast
 
-from opentelemetry import context as context_api
 from opentelemetry.context import Context
-from opentelemetry.trace import Span, get_current_span, set_span_in_context
+from opentelemetry.trace import NonRecordingSpan, Span
 
-from otel_redis_cache import clients, clusters, connections, failures, propagation, providers
+from otel_redis_cache import clients, clusters, connections, contexts, failures, propagation
 from otel_redis_cache import conventions as names
 from otel_redis_cache.caches import Caches
 from otel_redis_cache.calls import Attempts, Batch, Call, open_scope
@@ -24,7 +23,7 @@ from otel_redis_cache.commands import Commands, operation_of
 from otel_redis_cache.consumption import Consumption
 from otel_redis_cache.descriptions import Descriptions, failed_attributes
 from otel_redis_cache.facts import Contact
-from otel_redis_cache.guard import harmless
+from otel_redis_cache.guard import contain, harmless
 from otel_redis_cache.judge import Judge, failed_commands, first_failure, replies_of
 from otel_redis_cache.latencies import Latencies
 from otel_redis_cache.loads import Caller, Times, current_caller
@@ -73,13 +72,16 @@ class Observer:
         """Whether nobody takes any of it yet."""
         self._speaks_to_itself = settings.snapshot or settings.propagate_context
         self._records_durations = "operations" in settings.metrics
+        self._names_caches = settings.duration_by_cache
+        self._wants_parent = settings.require_parent_span
         self._latencies = counts.latencies if settings.snapshot else None
         self._outages = counts.outages
         self._counts_caches = settings.counts_caches
         self._judge = Judge(settings, self._caches, recorder)
         self._measures_sizes = "size" in settings.metrics
         self._traffic = Traffic(settings, recorder)
-        self._is_asked_for_more = settings.snapshot or self._traffic.is_followed
+        self._follows_traffic = self._traffic.is_followed
+        self._is_asked_for_more = settings.snapshot or self._follows_traffic or self._measures_sizes
         self._propagates = settings.propagate_context
         self._is_choosy = bool(settings.include_commands or settings.exclude_commands)
         self.is_idle = not (
@@ -92,20 +94,32 @@ class Observer:
         """Whether another instrumentation makes the same telemetry, and ``on_conflict`` is off."""
         self._neighbours = Neighbours(matter=settings.traces and settings.on_conflict != "both")
         self._has_looked = False
+        self.is_settled = False
+        """Whether all is known that is asked once: who listens, and who else is there."""
         self.find_audience()
 
     # Opening a call.
 
-    @harmless("open")
     def open(
         self, client: object, args: Sequence[object], kwargs: Mapping[str, object]
     ) -> Call | None:
         """A call for one command; None where there is nothing to observe."""
-        if not self._observes(client, args):
+        try:
+            scope = open_scope.get()
+            is_usual = (
+                self.is_settled
+                and (scope is None or scope.call is None)
+                and contexts.SUPPRESSING.isdisjoint(contexts.current())
+                and not (args and args[0] in clusters.TOPOLOGY_COMMANDS)
+            )
+            if not is_usual and not self._observes(client, args):
+                return None
+            call = Call(self, client, args, kwargs)
+            if self._makes_spans and not self._neighbours.are_absent(client, is_batch=False):
+                self._make_way(call)
+        except Exception as fault:
+            contain(self, "open", fault)
             return None
-        call = Call(self, client, args, kwargs)
-        if self._makes_spans and not self._neighbours.are_absent(client, is_batch=False):
-            self._make_way(call)
         return None if self.is_off else call
 
     @harmless("open")
@@ -152,9 +166,9 @@ class Observer:
     ) -> Consumption | None:
         """The span of a consumer; None where the settings leave none to make."""
         settings = self.settings
-        if not settings.traces or self.is_off or providers.is_suppressed():
+        if not settings.traces or self.is_off or contexts.is_suppressed():
             return None
-        if settings.require_parent_span and not get_current_span().get_span_context().is_valid:
+        if settings.require_parent_span and not contexts.are_in_a_span():
             return None
         if destination is None and propagation.is_pubsub_message(message):
             destination = self._traffic.channel_of(message["channel"])
@@ -188,10 +202,11 @@ class Observer:
             self.find_audience()
         if self.is_unheard:
             return False
-        if providers.is_suppressed():
+        if contexts.is_suppressed():
             return False
         if not self._has_looked:
             self._look_around(client)
+        self.is_settled = self.is_heard and self._has_looked and not self.is_off
         if args and args[0] in clusters.TOPOLOGY_COMMANDS and clusters.asks_by_itself(client):
             return False
         return not self.is_off
@@ -215,7 +230,7 @@ class Observer:
 
     def look_again(self) -> None:
         """Redis-py's own metrics are switched on or off."""
-        self._has_looked = False
+        self._has_looked = self.is_settled = False
 
     def _take_in(self, call: Call, args: Sequence[object]) -> None:
         """What a client sends by itself belongs to the call that it serves."""
@@ -292,7 +307,7 @@ class Observer:
         if attempts is not None and attempts.failed is not None:
             attempts.retries.append(attempts.failed)
             attempts.failed = None
-            attempts.last = time.perf_counter_ns()
+            attempts.last = perf_counter_ns()
 
     @harmless("attempts")
     def keep_try_again(self, call: Call) -> None:
@@ -312,60 +327,69 @@ class Observer:
 
     def begin(self, call: Call) -> None:
         """What was sent, where to, and the span that starts with it."""
-        self._describe(call)
-        self._locate(call)
-        call.started_unix = time.time_ns()
+        call.outer = open_scope.get()
+        open_scope.set(call.scope)
+        try:
+            if call.is_batch:
+                self._describe_batch(call)
+            else:
+                command = self._commands.describe(call.args)
+                call.commands = (command,)
+                rule = command.rule
+                call.operation = call.metric_operation = rule.name
+                if not rule.known:
+                    call.metric_operation = names.OTHER_OPERATION
+                if rule.blocking is not None:
+                    call.blocks = command.blocks
+        except Exception as fault:
+            contain(self, "describe", fault)
+        try:
+            call.target = clients.target_of(call.instance)
+        except Exception as fault:
+            contain(self, "target", fault)
+        call.started_unix = time_ns()
         if self._makes_spans:
-            self._start(call)
+            try:
+                self._start(call)
+            except Exception as fault:
+                contain(self, "start", fault)
         if self._propagates and propagation.sends_messages(call.commands):
             self._propagate(call)
         if call.span is None:
-            call.started = time.perf_counter_ns()
+            call.started = perf_counter_ns()
+        call.scope.is_busy = False
 
-    @harmless("describe")
-    def _describe(self, call: Call) -> None:
-        describe = self._commands.describe
-        if call.is_batch:
-            call.commands = [describe(args) for args in call.args]
-            waits = [c for c in call.commands if c.rule.blocking is not None and c.blocks]
-            call.blocks = bool(waits) and not call.transaction
-            call.operation, call.metric_operation = operation_of(
-                call.commands, transaction=call.transaction
-            )
-        else:
-            command = describe(call.args)
-            call.commands = (command,)
-            call.blocks = command.rule.blocking is not None and command.blocks
-            call.operation, call.metric_operation = command.rule.operations
+    def _describe_batch(self, call: Call) -> None:
+        call.commands = list(map(self._commands.describe, call.args))
+        waits = [c for c in call.commands if c.rule.blocking is not None and c.blocks]
+        call.blocks = bool(waits) and not call.transaction
+        call.operation, call.metric_operation = operation_of(
+            call.commands, transaction=call.transaction
+        )
 
-    @harmless("target")
-    def _locate(self, call: Call) -> None:
-        call.target = clients.target_of(call.instance)
-
-    @harmless("start")
     def _start(self, call: Call) -> None:
         if call.has_other_span or (self._is_choosy and not self._wants_span(call)):
             return
         if call.sweep is not None and not call.sweep.traced:
             return
-        if not get_current_span().get_span_context().is_valid:
-            if self.settings.require_parent_span:
+        if (call.blocks or self._wants_parent) and not contexts.are_in_a_span():
+            if self._wants_parent:
                 return
-            if call.blocks:
-                # A worker's poll that finds nothing makes no span, which only the reply can tell.
-                call.deferred = True
-                return
+            # A worker's poll that finds nothing makes no span, which only the reply can tell.
+            call.deferred = True
+            return
         self._start_span(call)
 
-    def _start_span(self, call: Call, start_time: int | None = None) -> None:
-        described = self._descriptions.at_start(call.target, call.operation, call.commands)
-        call.span = self.recorder.start(call.operation, described, start_time)
-        call.started = call.started or time.perf_counter_ns()
-        call.context_before = context_api.get_current()
-        context_api.attach(set_span_in_context(call.span))
-        call.is_recorded = call.span.is_recording()
-        if self._request_hook is not None and call.is_recorded:
-            self._ask_request_hook(self._request_hook, call, call.span)
+    def _start_span(self, call: Call) -> None:
+        describe = partial(self._descriptions.at_start, call.target, call.operation, call.commands)
+        span = call.span = self.recorder.start(call.operation, describe, call.started_unix)
+        call.started = call.started or perf_counter_ns()
+        before = call.context_before = contexts.current()
+        contexts.attach(contexts.with_span(before, span))
+        if type(span) is not NonRecordingSpan and span.is_recording():
+            call.is_recorded = True
+            if self._request_hook is not None:
+                self._ask_request_hook(self._request_hook, call, span)
 
     @harmless("request_hook")
     def _ask_request_hook(self, hook: RequestHook, call: Call, span: Span) -> None:
@@ -393,24 +417,41 @@ class Observer:
 
     def end(self, call: Call, error: BaseException | None) -> None:
         """What came of it: counted, recorded, and put on the span before that ends."""
+        ended = perf_counter_ns()
+        call.elapsed = ended - call.started
+        call.scope.is_busy = True
         self._judge.judge(call, error)
         server = self._outages.servers.get(call.target)
         if server is not None and server.is_well and error is None and call.local is None:
-            server.answered = max(server.answered, call.last_attempt)
-            server.used = call.started + call.elapsed
+            attempted = call.started if call.attempts is None else call.last_attempt
+            if attempted > server.answered:
+                server.answered = attempted
+            server.used = ended
         else:
             self._follow(call, error)
         if self._counts_caches and call.sweep is None:
-            self._count(call)
+            try:
+                self.recorder.tallies.take(call.target, call.outcome)
+            except Exception as fault:
+                contain(self, "count", fault)
         if call.attempts is not None or call.local is not None or call.outcome.touches:
             self._count_more(call, error)
-        if call.span is not None or call.deferred:
+        if call.is_recorded or call.deferred:
             self._tell_span(call, error)
         if self._records_durations:
-            self._record_duration(call)
-        if call.followed is not None or call.outcome.ttls or self._measures_sizes:
-            self._record_values(call)
-        if self._is_asked_for_more:
+            cache = call.outcome.only_cache if self._names_caches and not call.blocks else None
+            try:
+                self.recorder.record_duration(
+                    call.target,
+                    call.metric_operation,
+                    call.elapsed,
+                    call.failure,
+                    cache,
+                    call.blocks,
+                )
+            except Exception as fault:
+                contain(self, "duration", fault)
+        if call.followed is not None or call.outcome.ttls or self._is_asked_for_more:
             self._record_more(call)
 
     def _count_more(self, call: Call, error: BaseException | None) -> None:
@@ -433,12 +474,19 @@ class Observer:
 
     def end_span(self, call: Call) -> None:
         """Back to the span that was current before; the call's own ends, whatever happened."""
-        if call.span is None and call.context_before is None:
-            return
         try:
-            self._leave_span(call)
+            before = call.context_before
+            if before is not None and contexts.current().get(contexts.SPAN) is call.span:
+                contexts.attach(before)
+        except Exception as fault:
+            contain(self, "finish", fault)
         finally:
-            self._end_span(call)
+            span, call.span = call.span, None
+            if span is not None and type(span) is not NonRecordingSpan:
+                try:
+                    self.recorder.end(span, call.started_unix + call.elapsed)
+                except Exception as fault:
+                    contain(self, "finish", fault)
 
     @harmless("outage")
     def _follow(self, call: Call, error: BaseException | None) -> None:
@@ -472,13 +520,11 @@ class Observer:
     def _count_local(self, call: Call, result: str) -> None:
         self.recorder.count_local_request(call.target, result)
 
-    @harmless("count")
-    def _count(self, call: Call) -> None:
-        self.recorder.tallies.take(call.target, call.outcome)
-
     def _record_more(self, call: Call) -> None:
-        """What is off by default."""
-        if call.replies is not None and self._traffic.is_followed:
+        """What few calls have, or is off by default."""
+        if call.followed is not None or call.outcome.ttls or self._measures_sizes:
+            self._record_values(call)
+        if call.replies is not None and self._follows_traffic:
             self._follow_traffic(call, call.replies)
         if self._latencies is not None and not call.blocks:
             self._keep_latency(call, self._latencies)
@@ -503,13 +549,13 @@ class Observer:
     def _start_late(self, call: Call, error: BaseException | None) -> None:
         # A count is an answer, even 0: WAIT has waited for replicas, not for data.
         if error is not None or call.reply or isinstance(call.reply, int):
-            self._start_span(call, call.started_unix)
+            self._start_span(call)
 
     @harmless("attributes")
     def _describe_end(self, call: Call, span: Span) -> None:
         if not span.is_recording():
             return
-        attributes = self._descriptions.at_end(call.outcome, call.failure, call.commands)
+        attributes = self._descriptions.at_end(call.outcome, call.size, call.failure, call.commands)
         if (
             call.label is not None
             and call.label.trigger
@@ -533,20 +579,6 @@ class Observer:
         if span.is_recording():
             hook(span, call.instance, call.reply)
 
-    @harmless("duration")
-    def _record_duration(self, call: Call) -> None:
-        cache = None
-        if self.settings.duration_by_cache and not call.blocks:
-            cache = call.outcome.only_cache
-        self.recorder.record_duration(
-            call.target,
-            call.metric_operation,
-            call.elapsed,
-            call.failure,
-            cache,
-            blocking=call.blocks,
-        )
-
     @harmless("values")
     def _record_values(self, call: Call) -> None:
         loads = () if call.followed is None else call.followed.loads
@@ -555,18 +587,6 @@ class Observer:
     @harmless("latency")
     def _keep_latency(self, call: Call, latencies: Latencies) -> None:
         latencies.add(call.metric_operation, call.elapsed)
-
-    @harmless("finish")
-    def _leave_span(self, call: Call) -> None:
-        before = call.context_before
-        if before is not None and get_current_span() is call.span:
-            context_api.attach(before)
-
-    @harmless("finish")
-    def _end_span(self, call: Call) -> None:
-        span, call.span = call.span, None
-        if span is not None:
-            self.recorder.end(span, call.elapsed)
 
 
 def attempt_attributes(attempts: Attempts) -> dict[str, AttributeValue]:
@@ -580,5 +600,7 @@ def attempt_attributes(attempts: Attempts) -> dict[str, AttributeValue]:
 
 def caller_of(call: Call) -> Caller:
     """Who made a call, by the trace that it was made in too."""
-    around = get_current_span(call.context_before).get_span_context()
+    before = call.context_before
+    context = contexts.current() if before is None else before
+    around = contexts.span_in(context).get_span_context()
     return current_caller(around.trace_id if around.is_valid else 0)

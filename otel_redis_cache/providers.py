@@ -3,19 +3,9 @@
 from __future__ import annotations
 
 from opentelemetry import metrics, trace
-from opentelemetry.context import get_current
-from opentelemetry.instrumentation.utils import (
-    is_instrumentation_enabled,
-    suppress_instrumentation,
-)
 from opentelemetry.metrics import MeterProvider, NoOpMeterProvider
 from opentelemetry.metrics import _internal as _metrics
 from opentelemetry.trace import NoOpTracerProvider, TracerProvider
-
-with suppress_instrumentation():
-    _SUPPRESSING = frozenset(get_current())
-"""The keys by which a context says that nothing is to be instrumented."""
-
 
 _TRACING, _METERING = vars(trace), vars(_metrics)
 _UNKNOWN = object()
@@ -59,9 +49,3 @@ def does_something(provider: object) -> bool:
     """Whether this is more than what the API has in the place of a provider."""
     module = type(provider).__module__
     return provider is not None and not module.startswith(_API)
-
-
-def is_suppressed() -> bool:
-    """Whether the context says that nothing is to be instrumented."""
-    context = get_current()
-    return not _SUPPRESSING.isdisjoint(context) and not is_instrumentation_enabled()

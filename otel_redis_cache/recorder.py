@@ -21,11 +21,14 @@ from otel_redis_cache.histograms import FastHistogram, PublicSeries, Series
 from otel_redis_cache.outages import Outage
 from otel_redis_cache.providers import Audience
 from otel_redis_cache.settings import Settings
+from otel_redis_cache.spans import Describe, FastSpans, PublicSpans, Spans, set_plain_attributes
 from otel_redis_cache.tallies import Attributes, Tallies
 
 logger = logging.getLogger("otel_redis_cache")
 
-AttributeValue = str | int | float | bool | list[str]
+AttributeValue = str | int | float | bool | tuple[str, ...]
+
+_OPERATION_DURATION, _BLOCKED_DURATION = names.OPERATION_DURATION.name, names.BLOCKED_DURATION.name
 
 
 class Recorder:
@@ -46,6 +49,8 @@ class Recorder:
         self.tracer: Tracer = tracer_provider.get_tracer(
             names.SCOPE, version, schema_url=names.SCHEMA_URL
         )
+        is_fast = settings.fast_path == "auto"
+        self._spans: Spans = FastSpans(self.tracer) if is_fast else PublicSpans(self.tracer)
         meter = meter_provider.get_meter(names.SCOPE, version, schema_url=names.SCHEMA_URL)
         self.tallies = tallies.of(meter_provider)
         self._wanted = {m.name for m in names.METRICS if m.group in settings.metrics}
@@ -74,35 +79,26 @@ class Recorder:
     def start(
         self,
         operation: str,
-        attributes: Mapping[str, AttributeValue],
-        start_time: int | None = None,
+        describe: Describe,
+        start_time: int,
         kind: SpanKind = SpanKind.CLIENT,
         links: Sequence[Link] = (),
     ) -> Span:
-        """Start the span of one call, with all that a sampler may want to see."""
-        return self.tracer.start_span(
-            operation[:64],
-            kind=kind,
-            attributes=attributes,
-            links=links,
-            start_time=start_time,
-            record_exception=False,
-            set_status_on_exception=False,
-        )
+        """Start a span, with all that a sampler may want to see; it began at that unix time, in ns."""
+        return self._spans.start(operation[:64], kind, describe, start_time, links)
 
     def finish(
         self, span: Span, attributes: Mapping[str, AttributeValue], failure: Failure | None
     ) -> None:
         """Add what became of the call; the span ends later, with :meth:`end`."""
         if attributes:
-            span.set_attributes(attributes)
+            set_plain_attributes(span, attributes)
         if failure is not None:
             span.set_status(Status(StatusCode.ERROR))
 
-    def end(self, span: Span, elapsed: int) -> None:
-        """End a span so that it is as long as the duration recorded, also when clocks are set."""
-        started = getattr(span, "start_time", None)
-        span.end(started + elapsed if isinstance(started, int) else None)
+    def end(self, span: Span, ended: int) -> None:
+        """End a span, at a unix time in ns: its start and the duration recorded, also when clocks are set."""
+        span.end(ended)
 
     def record_duration(
         self,
@@ -111,14 +107,13 @@ class Recorder:
         elapsed: int,
         failure: Failure | None,
         cache: str | None,
-        *,
-        blocking: bool,
+        blocking: bool,  # noqa: FBT001
     ) -> None:
         """Record how long a call took, in nanoseconds; in the span's context, for exemplars."""
-        metric = names.BLOCKED_DURATION if blocking else names.OPERATION_DURATION
-        series = self._histograms.get(metric.name)
+        metric = _BLOCKED_DURATION if blocking else _OPERATION_DURATION
+        series = self._histograms.get(metric)
         if series is None and target.system == names.VALKEY:
-            series = self._all_histograms.get(metric.name)
+            series = self._all_histograms.get(metric)
         if series is not None:
             series[target, operation, failure, cache].record(elapsed / 1e9)
 

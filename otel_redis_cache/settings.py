@@ -367,8 +367,9 @@ class Settings:
         "auto",
         _one_of("auto", "off"),
         "auto or off",
-        "Give measurements of histograms straight to the aggregations of the SDK, where a rehearsal "
-        "shows that this makes the same points; or always go through the public API.",
+        "Give measurements of histograms straight to the aggregations of the SDK, and make its spans "
+        "with fewer steps, where a rehearsal shows that this makes the same; or always go through the "
+        "public API.",
     )
 
     def __post_init__(self) -> None:

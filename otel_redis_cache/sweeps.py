@@ -8,13 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextvars import ContextVar
+from time import time_ns
 from typing import cast
 
-from opentelemetry import context as context_api
-from opentelemetry.context import Context
-from opentelemetry.trace import Span, SpanKind, get_current_span, set_span_in_context
+from opentelemetry.trace import Span, SpanKind
 
-from otel_redis_cache import clients, failures
+from otel_redis_cache import clients, contexts, failures
 from otel_redis_cache import conventions as names
 from otel_redis_cache.caches import Caches
 from otel_redis_cache.facts import UNKNOWN_TARGET, Outcome
@@ -91,8 +90,8 @@ class Sweep:
         self._matched: set[str | None] = set()
         self._removed: dict[str | None, int] = {}
         self._cache: str | None = None
-        self._span: Span | None = None
-        self._context_before: Context | None = None
+        self._open: contexts.Entered | None = None
+        self._started = 0
 
     def begin(self) -> None:
         """From here on what the client sends is a part of this."""
@@ -118,8 +117,8 @@ class Sweep:
         self._scope.close()
         effect = self._effect_of(outcome)
         self._count(effect)
-        if self._span is not None:
-            self._describe_end(self._span, error)
+        if self._open is not None:
+            self._describe_end(self._open.span, error)
         self._record_duration(effect, elapsed)
 
     def close(self, elapsed: int) -> None:
@@ -139,19 +138,18 @@ class Sweep:
     @harmless("invalidation")
     def _start(self) -> None:
         settings = self._settings
-        if not settings.traces or (
-            settings.require_parent_span and not get_current_span().get_span_context().is_valid
-        ):
+        if not settings.traces or (settings.require_parent_span and not contexts.are_in_a_span()):
             return
         attributes: dict[str, AttributeValue] = dict(self._target.attributes)
         attributes[names.INVALIDATION_REASON] = self._reason
         if self._label.trigger is not None:
             attributes[names.INVALIDATION_TRIGGER] = self._label.trigger
-        self._span = self.recorder.start(
-            names.SPAN_OF_INVALIDATION, attributes, kind=SpanKind.INTERNAL
+        self._started = time_ns()
+        self._open = contexts.Entered(
+            self.recorder.start(
+                names.SPAN_OF_INVALIDATION, lambda: attributes, self._started, SpanKind.INTERNAL
+            )
         )
-        self._context_before = context_api.get_current()
-        context_api.attach(set_span_in_context(self._span))
 
     def _effect_of(self, outcome: str) -> str:
         if outcome == "success":
@@ -201,11 +199,10 @@ class Sweep:
 
     @harmless("invalidation")
     def _end_span(self, elapsed: int) -> None:
-        span, self._span = self._span, None
-        if span is None:
+        entered, self._open = self._open, None
+        if entered is None:
             return
         try:
-            if self._context_before is not None and get_current_span() is span:
-                context_api.attach(self._context_before)
+            entered.leave()
         finally:
-            self.recorder.end(span, elapsed)
+            self.recorder.end(entered.span, self._started + elapsed)

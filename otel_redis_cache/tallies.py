@@ -139,6 +139,10 @@ class Tallies:
         """Count what one call did."""
         for lookup, count in outcome.lookups.items():
             self.requests.add((target, lookup), count)
+        if outcome.writes or outcome.removals or outcome.removed:
+            self._take_changes(target, outcome)
+
+    def _take_changes(self, target: Target, outcome: Outcome) -> None:
         for write, count in outcome.writes.items():
             self.writes.add((target, write), count)
         for entry, count in outcome.removed.items():

@@ -52,7 +52,7 @@ def entered(seen: Counter[str], prefix: str) -> int:
 METRIC_CALLS = "opentelemetry.sdk.metrics._internal.instrument."
 MEASUREMENTS = "opentelemetry.sdk.metrics._internal.aggregation.aggregate"
 SDK_METRICS = "opentelemetry.sdk.metrics."
-SPAN_STARTS = "opentelemetry.sdk.trace.start_span"
+SDK_SPANS = "opentelemetry.sdk.trace."
 
 
 @pytest.mark.parametrize(
@@ -72,14 +72,14 @@ def test_one_call_is_at_most_one_span_and_one_measurement(
     client: Any, recording: Recording, measurements: int, call: Callable[[Any], Any]
 ) -> None:
     recording.instrument()
-    seen = calls_during(lambda: call(client))
+    seen = calls_during(lambda: call(client), warm_up=3)
 
-    assert seen[SPAN_STARTS] == 1
+    assert len(recording.spans()) == 4
     assert seen[MEASUREMENTS] == measurements
     assert seen[METRIC_CALLS + "record"] == 0  # each goes straight to its aggregation
     assert seen[METRIC_CALLS + "add"] == 0
-    assert seen["opentelemetry.sdk.trace.set_attributes"] <= 1
-    assert seen["opentelemetry.sdk.trace.set_attribute"] == 0
+    assert seen[SDK_SPANS + "set_attributes"] <= 1
+    assert seen[SDK_SPANS + "set_attribute"] == 0
 
 
 def test_a_write_back_that_closes_a_miss_is_three_measurements(
@@ -93,9 +93,10 @@ def test_a_write_back_that_closes_a_miss_is_three_measurements(
         return calls_during(lambda: client.set("user:1", "x", ex=60), warm_up=0)
 
     writes_back()
+    recording.take()
     seen = writes_back()
 
-    assert seen[SPAN_STARTS] == 1
+    assert recording.operations() == ["DEL", "GET", "SET"]
     assert seen[MEASUREMENTS] == 3
     assert seen[METRIC_CALLS + "record"] == 0
 
@@ -103,8 +104,8 @@ def test_a_write_back_that_closes_a_miss_is_three_measurements(
 @pytest.mark.parametrize(
     ("settings", "budget"),
     [
-        pytest.param({}, 8, id="in a span"),
-        pytest.param({"traces": False}, 4, id="without spans"),
+        pytest.param({}, 6, id="in a span"),
+        pytest.param({"traces": False}, 2, id="without spans"),
     ],
 )
 def test_a_measurement_enters_few_functions_of_the_sdk(
@@ -141,12 +142,12 @@ def test_an_unsampled_call_builds_no_text_and_no_attributes_of_its_outcome(
     client.pipeline().get("user:1").set("user:1", "x").execute()
     instrumentor.uninstrument()
 
-    assert entered(seen, "otel_redis_cache.descriptions.outcome_attributes") == 0
     assert entered(seen, "otel_redis_cache.commands.text_with_keys") == 0
-    assert entered(seen, "otel_redis_cache.descriptions.joined") == 0
-    assert seen["opentelemetry.sdk.trace.set_attributes"] == 0
-    assert texts == before  # the text of GET is one that was kept; the batch has none
-    assert built == ["GET"]
+    assert entered(seen, "otel_redis_cache.descriptions.") == 0
+    assert entered(seen, SDK_SPANS) <= 1  # whether the tracer is enabled
+    assert entered(seen, "otel_redis_cache.") <= 76  # it is a miss
+    assert texts == before
+    assert built == []
 
 
 def test_a_get_enters_few_functions_of_ours(client: Any, recording: Recording) -> None:
@@ -163,12 +164,12 @@ def test_a_get_enters_few_functions_of_ours(client: Any, recording: Recording) -
     assert beside_a_miss <= HIT_BUDGET_BESIDE_A_MISS
 
 
-# 7 below the call: the connection and its peer, and where it could be tried again, twice, with what
-# is tried; 7 so that an interrupt, at any line, leaves no call open; 3 for the item's size; 1 to note
-# that a server answers; 1 to see whether another instrumentation has come; 1 around the pool's checkout.
-HIT_BUDGET = 74
-MISS_BUDGET = 106  # remembered, with its key and by whom, until it is written back
-HIT_BUDGET_BESIDE_A_MISS = 94  # of another key, which is so nearly always
+# 7 below the call: the connection and its peer, where it could be tried again, twice, with what is
+# tried, and the pool's checkout; 16 for the span, from its start to what exporters get; 7 for what came
+# of it; 1 to see whether another instrumentation has come.
+HIT_BUDGET = 45
+MISS_BUDGET = 93  # remembered, with its key and by whom, until it is written back
+HIT_BUDGET_BESIDE_A_MISS = 79  # of another key, which is so nearly always
 
 
 def test_a_get_that_makes_no_span_enters_fewer(client: Any) -> None:
@@ -178,7 +179,7 @@ def test_a_get_that_makes_no_span_enters_fewer(client: Any) -> None:
     seen = calls_during(lambda: client.get("user:1"))
     RedisCacheInstrumentor().uninstrument()
 
-    assert entered(seen, "otel_redis_cache.") <= 48
+    assert entered(seen, "otel_redis_cache.") <= 23
 
 
 def test_each_command_of_a_batch_and_each_key_of_a_command_enters_few(
@@ -197,8 +198,8 @@ def test_each_command_of_a_batch_and_each_key_of_a_command_enters_few(
     batch = entered(calls_during(pipeline), "otel_redis_cache.")
     reading = entered(calls_during(lambda: client.mget(keys)), "otel_redis_cache.")
 
-    assert batch <= 100 * 5 + HIT_BUDGET + 50
-    assert reading <= 100 * 1 + HIT_BUDGET + 20
+    assert batch <= 100 * 5 + HIT_BUDGET + 56
+    assert reading <= 100 * 1 + HIT_BUDGET + 18
 
 
 def test_while_nobody_listens_a_call_enters_few_functions_of_ours(client: Any) -> None:
@@ -220,7 +221,7 @@ def test_without_an_observer_a_call_enters_few_functions_of_ours(
     seen = calls_during(lambda: client.get("user:1"))
     instrumentor.uninstrument_client(other)
 
-    assert entered(seen, "otel_redis_cache.") <= 8
+    assert entered(seen, "otel_redis_cache.") <= 7
 
 
 def test_a_pipeline_of_a_hundred_thousand_commands_has_a_bounded_text(

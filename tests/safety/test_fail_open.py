@@ -8,7 +8,6 @@ from contextvars import copy_context
 from typing import Any
 
 import pytest
-from opentelemetry import context as context_api
 from opentelemetry.sdk.trace import TracerProvider
 
 from otel_redis_cache import (
@@ -17,6 +16,7 @@ from otel_redis_cache import (
     clients,
     commands,
     connections,
+    contexts,
     descriptions,
     failures,
     neighbours,
@@ -24,7 +24,6 @@ from otel_redis_cache import (
     outcomes,
     pools,
     propagation,
-    providers,
     sweeps,
 )
 from otel_redis_cache import conventions as names
@@ -54,17 +53,19 @@ def broken(*_: object, **__: object) -> Any:
 
 
 STEPS: dict[str, tuple[object, str, str]] = {
-    "suppression": (providers, "is_suppressed", "open"),
+    "suppression": (contexts, "is_suppressed", "open"),
+    "current context": (contexts, "current", "open"),
     "conflicts": (neighbours.Neighbours, "span_maker", "conflict"),
     "queue": (clients, "queued", "open"),
     "sending": (clients, "sends", "open"),
     "scripts": (clients, "queues", "open"),
     "describe": (commands.Commands, "describe", "describe"),
     "target": (clients, "target_of", "target"),
-    "parent": (observe, "get_current_span", "start"),
+    "parent": (contexts, "are_in_a_span", "start"),
     "text": (commands.Commands, "text_of", "start"),
     "start": (Recorder, "start", "start"),
-    "attach": (context_api, "attach", "start"),
+    "span in a context": (contexts, "with_span", "start"),
+    "attach": (contexts, "attach", "start"),
     "failure": (failures, "failure_of", "outcome"),
     "judge": (outcomes, "judge", "outcome"),
     "condemn": (outcomes, "condemn", "outcome"),

@@ -252,10 +252,11 @@ async def test_a_task_destroyed_with_its_loop_is_no_fault_of_ours(
     call = calls.Call(_observer(), client, ("GET", "user:1"), {})
 
     async def enter() -> None:
-        call.__enter__()
+        call.observer.begin(call)
 
     await asyncio.create_task(enter())
-    call.__exit__(None, None, None)
+    call.observer.end(call, None)
+    call.close()
 
     assert recording.points("otel_redis_cache.errors") == []
 
