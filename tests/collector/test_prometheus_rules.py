@@ -272,6 +272,7 @@ def test_a_threshold_that_is_a_little_lower_or_higher_is_found(
         ("redis:noeviction:info", '{policy="noeviction"}', ""),
         ("redis:noeviction:info", "unless on (server_address, server_port) max_over", "and max_over"),
         ("redis:noeviction:info", "[1w]", "[1m]"),
+        ("redis:noeviction:info", "unless on (server_address, server_port) redis:maxmemory_policy:info\n", "\n"),
         ("cache:lookups:rate5m", "hit|miss", "hit|miss|error"),
         ("cache:lookups:rate5m", 'db_system_name=~"redis|valkey", ', ""),
         ("cache:lookups:rate5m", "job, cache_name", "cache_name"),
