@@ -17,6 +17,7 @@ import yaml
 
 from otel_redis_cache import conventions as names
 from otel_redis_cache.conventions import Metric
+from tests.collector.prometheus_rules import FILES, say
 from tests.collector.test_expressions import DASHBOARDS, asked_by_grafana, panels, series_in
 from tests.real.collector import CONFIGURATION
 
@@ -205,6 +206,54 @@ def test_what_default_settings_do_not_make_is_in_a_closed_row_that_says_what_it_
     for panel in shown(file):
         for group in {metric.group for metric in metrics_of(panel)} & OPT_IN:
             assert f"`{group}`" in panel["description"]
+
+
+def test_keys_evicted_under_two_watchers_are_shown_as_one_sum(
+    promtool: Path, tmp_path: Path
+) -> None:
+    """30 a minute: one process counts them for half an hour, the next one goes on."""
+    server = next(file for file in DASHBOARDS if file.stem == "server")
+    (panel,) = (one for one in shown(server) if one["title"] == "Evicted keys")
+    asked = panel["targets"][0]["expr"]
+    for variable, value in (
+        ("$__range_s", "3600"),
+        ("$__range", "1h"),
+        ("$server", ".*"),
+        ("$port", ".*"),
+    ):
+        asked = asked.replace(variable, value)
+    evicted = 'redis_keys_evicted_total{server_address="cache", server_port="6379", instance='
+    case = {
+        "interval": "1m",
+        "input_series": [
+            {"series": f'{evicted}"1"}}', "values": "0+30x30 stale"},
+            {"series": f'{evicted}"2"}}', "values": "_x30 900+30x30"},
+        ],
+        "promql_expr_test": [
+            {
+                "expr": f"abs({asked} - 1800) < bool 180",
+                "eval_time": "60m",
+                "exp_samples": [{"labels": "{}", "value": 1}],
+            }
+        ],
+    }
+    test = {"rule_files": [str(FILES[1])], "evaluation_interval": "1m", "tests": [case]}
+    (tmp_path / "test.yaml").write_text(json.dumps(test), encoding="utf-8")
+    done = say(promtool, "test", "rules", tmp_path / "test.yaml")
+
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_an_uptime_that_goes_on_after_a_restart_is_not_shown_as_if_it_told_of_one() -> None:
+    telling = [
+        panel["description"]
+        for file in DASHBOARDS
+        for panel in shown(file)
+        if names.UPTIME in metrics_of(panel)
+    ]
+
+    assert telling
+    assert all("goes on after a restart" in description for description in telling)
 
 
 def test_a_table_of_caches_leads_to_the_dashboard_of_one() -> None:

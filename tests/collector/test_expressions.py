@@ -361,7 +361,7 @@ def test_the_server_itself_says_the_same(seen: Seen) -> None:
     info = {name: float(value) for name, value in seen.info.items() if value.isdecimal()}
     expected = {
         "Memory in use": info["used_memory"] / MAX_MEMORY,
-        "Up for": info["uptime_in_seconds"],
+        "Up in all": info["uptime_in_seconds"],
         "Evicted keys": info["evicted_keys"],
     }
     shown = {title: seen.ask(panel("server", title))[0].value for title in expected}
