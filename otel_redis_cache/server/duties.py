@@ -13,7 +13,6 @@ from otel_redis_cache.server import info
 from otel_redis_cache.server.answers import answers, cancelled, fault_of
 from otel_redis_cache.server.estimates import Estimate, combined
 from otel_redis_cache.server.events import Listener
-from otel_redis_cache.server.lease import PERIODS
 from otel_redis_cache.server.nodes import SECONDS, Connections, Nodes
 from otel_redis_cache.server.readings import Points, Readings
 from otel_redis_cache.server.sampler import Sampler
@@ -47,8 +46,8 @@ class Duty(Protocol):
     role: str
     """What the lease is for."""
 
-    async def attend(self, period: float) -> None:
-        """Every period while this process has the lease."""
+    async def attend(self, period: float, until: float, /) -> None:
+        """Every period while this process has the lease; from ``until`` on another one may too."""
 
     async def rest(self) -> None:
         """Another process has the lease: nothing is known any more."""
@@ -75,8 +74,8 @@ class Reports:
         self._known: Mapping[names.Metric, Points] = {}
         self._until = 0.0
 
-    async def attend(self, period: float) -> None:
-        """Ask all nodes at once."""
+    async def attend(self, period: float, _until: float, /) -> None:
+        """Ask all nodes at once; that two do so for a while is no harm."""
         self._asked = tuple(self._site.nodes)
         said = await answers({node: self._ask(node) for node in self._asked}, SECONDS)
         known: dict[names.Metric, list[tuple[int | float, Attributes]]] = {}
@@ -132,7 +131,7 @@ class Samples:
         self._known: Mapping[str, Estimate] = {}
         self._until = 0.0
 
-    async def attend(self, period: float) -> None:
+    async def attend(self, period: float, _until: float, /) -> None:
         """Begin a step of each sample, unless the last one is still being made."""
         if self._cycle is None or self._cycle.done():
             self._cycle = asyncio.create_task(self._go_on(period))
@@ -197,12 +196,14 @@ class Events:
         self._listening: dict[Node, asyncio.Task[None]] = {}
         self._until = 0.0
 
-    async def attend(self, period: float) -> None:
-        """Listen to each primary there is now."""
-        if time.monotonic() >= self._until:
+    async def attend(self, _period: float, until: float, /) -> None:
+        """Listen to each primary there is now, unless another process may do so, too."""
+        now = time.monotonic()
+        if now >= self._until:
             await self.rest()  # what waits to be read may be what another process has counted
-        # Until another process may have the lease; a round takes a second at most.
-        self._until = time.monotonic() + PERIODS * period + SECONDS
+        self._until = until
+        if now >= until:
+            return
         ended = {node: task for node, task in self._listening.items() if task.done()}
         self._site.note((node, fault_of(task)) for node, task in ended.items())
         primaries = self._site.nodes.primaries
@@ -237,7 +238,7 @@ class Events:
         await self._listener.listen(self._site.connections.to(node, database, "listen"))
 
     def _count(self, cache: str, reason: str) -> None:
-        """Not where this process stood still for so long that another one may listen now."""
+        """Not where the lease was not renewed for so long that another process may listen now."""
         if time.monotonic() >= self._until:
             return
         self._site.readings.evictions.add((self._site.source.target, (cache, reason)))

@@ -79,6 +79,8 @@ class Lease:
         self._start: Node | None = None
         self._silent_until = 0.0
         self.is_held = False
+        self.held_until = 0.0
+        """When it is over, unless it is renewed; who holds it and hears nothing still does."""
         self.refusal: str | None = None
         """Why, where the server does not let us take it."""
         self.free_in = math.inf
@@ -133,6 +135,7 @@ class Lease:
         client = self._connections.to(self._at)
         words = (SCRIPT, len(self._keys), *self._keys)
         values = (self._holder, round(seconds * 1_000), SPARE, WIDE)
+        asked = time.monotonic()
         try:
             holder, left = await client.execute_command("EVAL", *words, *values)
         except Exception as error:
@@ -146,6 +149,8 @@ class Lease:
             holder = await client.execute_command("GET", self._keys[0])
             left = await client.execute_command("PTTL", self._keys[0]) - SPARE
         self.is_held = left <= 0 or holder == self._holder.encode()
+        if self.is_held:
+            self.held_until = asked + seconds
         self.free_in = math.inf if self.is_held else left / 1_000
         self.refusal = None
         return True

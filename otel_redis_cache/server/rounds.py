@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Iterable
 from contextlib import suppress
@@ -120,7 +121,8 @@ class Rounds:
             self._note((place, failure) for place in lease.places)
             is_refused = failure is not None or lease.refusal is not None
             if lease.is_held or (self._leads and is_refused):
-                await duty.attend(period)
+                # Where no lease can be had, nobody but the leader watches.
+                await duty.attend(period, lease.held_until if lease.refusal is None else math.inf)
             else:
                 await duty.rest()
                 self._say_why(lease)

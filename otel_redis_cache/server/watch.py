@@ -38,6 +38,9 @@ from otel_redis_cache.settings import SettingError, Settings
 PERIOD = 15.0
 """Seconds between two questions."""
 
+LASTING = 2 * PERIOD
+"""Seconds for which an address is good that was found when nobody waited for it any more."""
+
 CLOSING = 1.0
 """Seconds that closing may take."""
 
@@ -50,7 +53,8 @@ class Loop(asyncio.SelectorEventLoop):
         self._waiting = getattr(selectors, "PollSelector", selectors.SelectSelector)()
         super().__init__(self._waiting)
         self._process = os.getpid()
-        self._lookups: dict[object, asyncio.Future[Any]] = {}
+        self._lookups: dict[object, asyncio.Future[tuple[Any, float]]] = {}
+        """What each that is slow has found, and when."""
 
     def call_exception_handler(self, context: dict[str, Any]) -> None:
         """Say nothing in a child about what is left of its parent's tasks when it ends."""
@@ -60,29 +64,31 @@ class Loop(asyncio.SelectorEventLoop):
     async def getaddrinfo(self, *args: Any, **kwargs: Any) -> Any:
         """Look up a name in a thread of its own: those of asyncio's keep a process from ending.
 
-        Who asks for a name that is slow gives up; who asks next has what was found meanwhile.
+        Who asks for a name that is slow gives up; who asks next has what was found meanwhile, unless
+        that is nothing, or too old.
         """
         asked = (args, tuple(sorted(kwargs.items())))
         found = self._lookups.get(asked)
-        if found is None:
+        if found is None or _is_of_no_use(found):
             found = self.create_future()
             look = functools.partial(self._look_up, found, *args, **kwargs)
             threading.Thread(target=look, name="otel_redis_cache.lookup", daemon=True).start()
             self._lookups[asked] = found
-        told = await asyncio.shield(found)
-        self._lookups.pop(asked, None)
+        told, _ = await asyncio.shield(found)
+        if self._lookups.get(asked) is found:
+            del self._lookups[asked]
         if isinstance(told, Exception):
             raise told
         return told
 
-    def _look_up(self, found: asyncio.Future[Any], *args: Any, **kwargs: Any) -> None:
+    def _look_up(self, found: asyncio.Future[tuple[Any, float]], *args: Any, **kwargs: Any) -> None:
         told: object
         try:
             told = socket.getaddrinfo(*args, **kwargs)
         except (OSError, UnicodeError) as error:
             told = error
         with suppress(RuntimeError):  # the watch has ended meanwhile
-            self.call_soon_threadsafe(found.set_result, told)
+            self.call_soon_threadsafe(found.set_result, (told, time.monotonic()))
 
     def let_go(self) -> None:
         """In a forked child: leave every connection to the parent, and say nothing to a server.
@@ -100,6 +106,14 @@ class Loop(asyncio.SelectorEventLoop):
                 os.dup2(nothing, number, inheritable=False)
         finally:
             os.close(nothing)
+
+
+def _is_of_no_use(found: asyncio.Future[tuple[Any, float]]) -> bool:
+    """Whether a name that nobody waited for has to be looked up again."""
+    if not found.done():
+        return False
+    told, when = found.result()
+    return isinstance(told, Exception) or time.monotonic() > when + LASTING
 
 
 class Running:
