@@ -48,6 +48,7 @@ FEW = 0.05
 MOST_CACHES = 3
 """Caches that are named in one line."""
 
+_NEVER_EXPIRES, _GONE = -1, -2
 _EXAMPLE = "redis://user:password@host:6379/0"
 _KEY = "otel_redis_cache:doctor"
 _REFUSALS = {
@@ -69,7 +70,7 @@ class Right(NamedTuple):
 
     name: str
     words: tuple[str, ...]
-    """A command that does no harm."""
+    """A command that does no harm; ``{}`` stands for the database."""
     rule: str
     purpose: str
 
@@ -78,13 +79,13 @@ RIGHTS = (
     Right("INFO", ("INFO", "server"), "+info", "watch_server() and listen_events"),
     Right("SCAN", ("SCAN", "0", "COUNT", "1"), "+scan", "sample_memory and invalidate()"),
     Right("MEMORY USAGE", ("MEMORY", "USAGE", _KEY), "+memory|usage", "sample_memory"),
-    Right("SUBSCRIBE", ("SUBSCRIBE", "__keyevent@0__:expired"), "+subscribe", "listen_events"),
+    Right("SUBSCRIBE", ("SUBSCRIBE", "__keyevent@{}__:expired"), "+subscribe", "listen_events"),
 )
 
 
 def check_redis(url: str | None, settings: Settings) -> Iterator[Finding]:
     """All about one server; what cannot be known without it is left out."""
-    url = url or settings.watch
+    url = settings.watch if url is None else url
     if url is None:
         yield Finding(
             NAME, "skipped", "no server is named", "name one: --redis-url redis://localhost:6379/0"
@@ -127,7 +128,7 @@ def _open(url: str) -> redis.Redis:
         pass  # It answers.
     except (redis.RedisError, OSError) as error:
         client.close()
-        if node.port is not None and not source.options["ssl"] and speaks_tls(*node):  # type: ignore[arg-type]
+        if _expects_tls(node, source.options, error):
             raise TroubleError(
                 f"{node} speaks TLS, and the URL is without", "begin the URL with rediss://"
             ) from None
@@ -144,6 +145,13 @@ def _reach(node: Node, options: Mapping[str, Any]) -> None:
     if options["ssl"] and verifies:
         authority = options.get("ssl_ca_certs")
         shake_hands(node.address, node.port, authority, "ssl_ca_certs=FILE in the URL")
+
+
+def _expects_tls(node: Node, options: Mapping[str, Any], error: BaseException) -> bool:
+    """Whether a server that did not answer would do so by TLS."""
+    if node.port is None or options["ssl"] or failure_of(error).status is not None:
+        return False
+    return speaks_tls(node.address, node.port)
 
 
 def _client(node: Node, source: Source) -> redis.Redis:
@@ -233,10 +241,12 @@ def _check_version(info: Mapping[str, str]) -> Finding:
 
 def _check_rights(client: redis.Redis) -> Iterator[Finding]:
     user = _user(client)
+    database = client.get_connection_kwargs()["db"]
     for right in RIGHTS:
-        denial = _rehearse(client, user, right) if user else None
+        words = [word.format(database) for word in right.words]
+        denial = _rehearse(client, user, words) if user else None
         if denial is None:
-            denial = _try(client, right)
+            denial = _try(client, words)
         name = f"may {right.name}"
         if not denial:
             yield Finding(name, "ok", "permitted")
@@ -245,7 +255,7 @@ def _check_rights(client: redis.Redis) -> Iterator[Finding]:
         yield Finding(
             name,
             "warning",
-            f"denied, which {right.purpose} needs" if missing else f"{right.name} fails: {denial}",
+            f"denied; needed for {right.purpose}" if missing else f"{right.name} fails: {denial}",
             f"ACL SETUSER <this user> {missing}" if missing else "see the server's log",
         )
 
@@ -260,22 +270,22 @@ def _user(client: redis.Redis) -> str | None:
     return user
 
 
-def _rehearse(client: redis.Redis, user: str, right: Right) -> str | None:
+def _rehearse(client: redis.Redis, user: str, words: Sequence[str]) -> str | None:
     """Why this would be denied; nothing where it would not, None where nobody can tell."""
     try:
-        said = _text(client.execute_command("ACL", "DRYRUN", user, *right.words))
+        said = _text(client.execute_command("ACL", "DRYRUN", user, *words))
     except redis.exceptions.ResponseError:
         return None
     return "" if said == "OK" else said
 
 
-def _try(client: redis.Redis, right: Right) -> str:
+def _try(client: redis.Redis, words: Sequence[str]) -> str:
     """Why this is denied; nothing where it is not."""
     try:
-        if right.name == "SUBSCRIBE":
-            _subscribe(client, right.words[1])
+        if words[0] == "SUBSCRIBE":
+            _subscribe(client, words[1])
         else:
-            client.execute_command(*right.words)
+            client.execute_command(*words)
     except redis.exceptions.ResponseError as error:
         return str(error)
     return ""
@@ -365,7 +375,7 @@ def _check_lifetimes(client: redis.Redis, info: Mapping[str, str], settings: Set
     except redis.exceptions.ResponseError:
         return Finding(name, "skipped", "not known without SCAN and PTTL")
     if not asked:
-        return Finding(name, "ok", "there are no entries")
+        return Finding(name, "skipped", "there are no entries that this user may look at")
     count = endless.total()
     share = count / asked
     said = f"{count:,} of {asked:,} looked at ({share:.0%})"
@@ -394,9 +404,10 @@ def _sample(client: redis.Redis, settings: Settings) -> tuple[int, Counter[str]]
         asking = client.pipeline(transaction=False)
         for key in keys:
             asking.pttl(key)
-        for key, left in zip(keys, asking.execute(), strict=True):
-            asked += left != -2  # gone meanwhile
-            if left == -1:
+        for key, left in zip(keys, asking.execute(raise_on_error=False), strict=True):
+            # Gone meanwhile, or a key that this user may not ask about.
+            asked += isinstance(left, int) and left != _GONE
+            if left == _NEVER_EXPIRES:
                 endless[name_of(key) or "no cache"] += 1
         if not cursor:
             break

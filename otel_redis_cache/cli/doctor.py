@@ -91,7 +91,7 @@ def _show(console: Console, findings: Iterator[Finding]) -> list[Finding]:
         seen.append(finding)
     counts = Counter(finding.state for finding in seen)
     told: tuple[State, ...] = ("broken", "warning", "skipped", "ok")
-    console.print("", ", ".join(f"{counts[it]} {it}" for it in told if counts[it]), sep="\n")
+    console.print("", ", ".join(f"{it}: {counts[it]}" for it in told if counts[it]), sep="\n")
     return seen
 
 

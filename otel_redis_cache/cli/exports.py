@@ -105,8 +105,8 @@ def destination_of(
         raise TroubleError(
             f"{set_by} is {spoken!r}, which Python does not speak", f"allowed: {', '.join(SPOKEN)}"
         )
-    source, url = ("--endpoint", endpoint) if endpoint else variable("ENDPOINT")
-    url, source = (url, source) if url else (DEFAULT_ENDPOINTS[spoken], "default")
+    source, url = variable("ENDPOINT") if endpoint is None else ("--endpoint", endpoint)
+    url, source = (url, source) if source else (DEFAULT_ENDPOINTS[spoken], "default")
     if spoken == HTTP and f"_{signal.upper()}_" not in source:
         url = f"{url.rstrip('/')}/v1/{signal}"
     return Destination(
@@ -131,7 +131,7 @@ def _checked(url: str, protocol: str, source: str) -> str:
     except ValueError:
         is_url = False
     if not is_url or any(letter.isspace() for letter in url):
-        raise TroubleError(f"{source} is {redact(url)}, which is no URL of an endpoint", example)
+        raise TroubleError(f"{source} is {redact(url)!r}, which is no URL of an endpoint", example)
     if protocol == GRPC and "@" in url:
         raise TroubleError(
             f"{source} has a user and a password, which gRPC does not send",
