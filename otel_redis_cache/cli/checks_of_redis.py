@@ -1,8 +1,5 @@
 """Whether the server is there, what this user may do, and whether it is set up for a cache."""
 
-# redis-py leaves parameters of its public methods without types.
-# pyright: reportUnknownMemberType=false
-
 from __future__ import annotations
 
 import re
@@ -10,12 +7,14 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
+from importlib import import_module
 from typing import Any, NamedTuple
 
 import redis
 from redis.backoff import NoBackoff
+from redis.exceptions import NoPermissionError, RedisError, ResponseError
+from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.retry import Retry
-from redis.sentinel import MasterNotFoundError, Sentinel
 
 from otel_redis_cache.caches import Caches, FirstNames
 from otel_redis_cache.cli.addresses import redact
@@ -102,11 +101,11 @@ def check_redis(url: str | None, settings: Settings) -> Iterator[Finding]:
             yield _check_lifetimes(client, info, settings)
     except TroubleError as trouble:
         yield trouble.as_finding(NAME)
-    except (redis.RedisError, OSError) as error:
+    except (RedisError, OSError) as error:
         yield _explain(error, redact(url)).as_finding(NAME)
 
 
-def _open(url: str) -> redis.Redis:
+def _open(url: str) -> Any:
     """A client whose server has answered.
 
     Raises:
@@ -124,9 +123,9 @@ def _open(url: str) -> redis.Redis:
     client = _client(node, source)
     try:
         client.ping()
-    except redis.exceptions.NoPermissionError:
-        pass  # It answers.
-    except (redis.RedisError, OSError) as error:
+    except NoPermissionError:
+        return client  # It answers.
+    except (RedisError, OSError) as error:
         client.close()
         if _expects_tls(node, source.options, error):
             raise TroubleError(
@@ -154,7 +153,7 @@ def _expects_tls(node: Node, options: Mapping[str, Any], error: BaseException) -
     return speaks_tls(node.address, node.port)
 
 
-def _client(node: Node, source: Source) -> redis.Redis:
+def _client(node: Node, source: Source) -> Any:
     options = {name: value for name, value in source.options.items() if name != "ssl"}
     options |= {"socket_timeout": SECONDS, "socket_connect_timeout": SECONDS}
     options |= {"db": source.database, "protocol": 2, "retry": Retry(NoBackoff(), 0)}
@@ -169,9 +168,11 @@ def _primary_of(source: Source) -> Node:
     kwargs = dict(source.sentinel_options)
     kwargs |= {"socket_timeout": SECONDS, "socket_connect_timeout": SECONDS}
     kwargs |= {"retry": Retry(NoBackoff(), 0)}
+    library: Any = import_module("redis.sentinel")  # which has no types
     try:
-        host, port = Sentinel(sentinels, sentinel_kwargs=kwargs).discover_master(source.service)
-    except (MasterNotFoundError, redis.RedisError, OSError):
+        guide = library.Sentinel(sentinels, sentinel_kwargs=kwargs)
+        host, port = guide.discover_master(source.service)
+    except (RedisError, OSError):
         raise TroubleError(
             f"no Sentinel of {len(sentinels)} names a primary that is called {source.service}",
             "correct the addresses of the Sentinels, and the name",
@@ -186,12 +187,12 @@ def _explain(error: BaseException, place: str) -> TroubleError:
         return TroubleError(f"{place} {_REFUSALS[kind]}", f"correct them: {_EXAMPLE}")
     if kind in _TEMPORARY:
         found, next_step = f"does not serve now: {_TEMPORARY[kind]}", "try again later"
-    elif isinstance(error, redis.exceptions.TimeoutError | TimeoutError):
+    elif isinstance(error, RedisTimeoutError | TimeoutError):
         found = f"accepts connections, and answers nothing within {SECONDS:g} s"
         next_step = "see whether this is a Redis, and whether it hangs"
     elif "DB index" in str(error):
         found, next_step = "has no such database", "correct the number in the URL"
-    elif isinstance(error, redis.exceptions.ResponseError):
+    elif isinstance(error, ResponseError):
         found, next_step = f"refuses: {kind}", "see the server's log"
     else:
         found = "does not answer as Redis does"
@@ -199,10 +200,10 @@ def _explain(error: BaseException, place: str) -> TroubleError:
     return TroubleError(f"{place} {found}", next_step)
 
 
-def _info(client: redis.Redis) -> dict[str, str]:
+def _info(client: Any) -> dict[str, str]:
     """What the server says of itself; nothing where this user may not ask."""
     client.set_response_callback("INFO", _as_it_came)
-    with suppress(redis.exceptions.ResponseError):
+    with suppress(ResponseError):
         return parse(client.execute_command("INFO"))
     return {}
 
@@ -239,7 +240,7 @@ def _check_version(info: Mapping[str, str]) -> Finding:
     return Finding(name, "ok", f"{said}, replica of {primary}")
 
 
-def _check_rights(client: redis.Redis) -> Iterator[Finding]:
+def _check_rights(client: Any) -> Iterator[Finding]:
     user = _user(client)
     database = client.get_connection_kwargs()["db"]
     for right in RIGHTS:
@@ -260,38 +261,38 @@ def _check_rights(client: redis.Redis) -> Iterator[Finding]:
         )
 
 
-def _user(client: redis.Redis) -> str | None:
+def _user(client: Any) -> str | None:
     """Who we are, where the server can rehearse what that user does."""
     try:
         user = _text(client.execute_command("ACL", "WHOAMI"))
         client.execute_command("ACL", "DRYRUN", user, "PING")
-    except redis.exceptions.ResponseError:
+    except ResponseError:
         return None
     return user
 
 
-def _rehearse(client: redis.Redis, user: str, words: Sequence[str]) -> str | None:
+def _rehearse(client: Any, user: str, words: Sequence[str]) -> str | None:
     """Why this would be denied; nothing where it would not, None where nobody can tell."""
     try:
         said = _text(client.execute_command("ACL", "DRYRUN", user, *words))
-    except redis.exceptions.ResponseError:
+    except ResponseError:
         return None
     return "" if said == "OK" else said
 
 
-def _try(client: redis.Redis, words: Sequence[str]) -> str:
+def _try(client: Any, words: Sequence[str]) -> str:
     """Why this is denied; nothing where it is not."""
     try:
         if words[0] == "SUBSCRIBE":
             _subscribe(client, words[1])
         else:
             client.execute_command(*words)
-    except redis.exceptions.ResponseError as error:
+    except ResponseError as error:
         return str(error)
     return ""
 
 
-def _subscribe(client: redis.Redis, channel: str) -> None:
+def _subscribe(client: Any, channel: str) -> None:
     subscription = client.pubsub()
     try:
         subscription.subscribe(channel)
@@ -309,7 +310,7 @@ def _missing_rule(denial: str, rule: str) -> str:
     return rule if "permission" in denial else ""
 
 
-def _check_events(client: redis.Redis, settings: Settings) -> Finding:
+def _check_events(client: Any, settings: Settings) -> Finding:
     name = "keyspace events"
     flags = _setting(client, SETTING)
     if flags is None:
@@ -328,7 +329,7 @@ def _check_events(client: redis.Redis, settings: Settings) -> Finding:
     return Finding(name, "ok", f"off ({said}); only listen_events needs them")
 
 
-def _check_memory(client: redis.Redis, info: Mapping[str, str]) -> Finding:
+def _check_memory(client: Any, info: Mapping[str, str]) -> Finding:
     name = "maxmemory"
     limit = info.get("maxmemory") or _setting(client, "maxmemory")
     if limit is None:
@@ -352,27 +353,27 @@ def _check_memory(client: redis.Redis, info: Mapping[str, str]) -> Finding:
     return Finding(name, "ok", said)
 
 
-def _policy(client: redis.Redis, info: Mapping[str, str]) -> str:
+def _policy(client: Any, info: Mapping[str, str]) -> str:
     return info.get("maxmemory_policy") or _setting(client, "maxmemory-policy") or "unknown"
 
 
-def _setting(client: redis.Redis, name: str) -> str | None:
+def _setting(client: Any, name: str) -> str | None:
     """What the server is configured with; None where this user may not ask."""
     try:
         reply: Sequence[Any] | Mapping[Any, Any] = client.execute_command("CONFIG", "GET", name)
-    except redis.exceptions.ResponseError:
+    except ResponseError:
         return None
     pairs = reply if isinstance(reply, Mapping) else dict(zip(reply[::2], reply[1::2], strict=True))
     found = {_text(key): _text(value) for key, value in pairs.items()}
     return found.get(name)
 
 
-def _check_lifetimes(client: redis.Redis, info: Mapping[str, str], settings: Settings) -> Finding:
+def _check_lifetimes(client: Any, info: Mapping[str, str], settings: Settings) -> Finding:
     """Which share of the entries never expires, from a sample of bounded size and time."""
     name = "entries without TTL"
     try:
         asked, endless = _sample(client, settings)
-    except redis.exceptions.ResponseError:
+    except ResponseError:
         return Finding(name, "skipped", "not known without SCAN and PTTL")
     if not asked:
         return Finding(name, "skipped", "there are no entries that this user may look at")
@@ -393,14 +394,13 @@ def _check_lifetimes(client: redis.Redis, info: Mapping[str, str], settings: Set
     )
 
 
-def _sample(client: redis.Redis, settings: Settings) -> tuple[int, Counter[str]]:
+def _sample(client: Any, settings: Settings) -> tuple[int, Counter[str]]:
     """How many entries were looked at, and by cache how many of them never expire."""
     name_of = Caches(settings, FirstNames(), overflowed=lambda: None).name_of
     ends = time.monotonic() + SAMPLE_SECONDS
     asked, endless, cursor = 0, Counter[str](), 0
     while asked < SAMPLE and time.monotonic() < ends:
-        scanned: tuple[int, list[bytes]] = client.scan(cursor, count=BATCH)  # type: ignore[assignment]
-        cursor, keys = scanned
+        cursor, keys = client.scan(cursor, count=BATCH)
         asking = client.pipeline(transaction=False)
         for key in keys:
             asking.pttl(key)

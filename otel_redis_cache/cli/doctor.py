@@ -66,7 +66,7 @@ def doctor(
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     findings = _check(redis_url, endpoint, PROTOCOLS.get(protocol or ""))
     seen = list(findings) if as_json else _show(open_console(), findings)
-    worst = max((finding.state for finding in seen), key=EXIT_CODES.__getitem__)
+    worst = max(seen, key=lambda finding: EXIT_CODES[finding.state]).state
     if as_json:
         document = {"state": worst, "checks": [asdict(finding) for finding in seen]}
         click.echo(json.dumps(document, indent=2))

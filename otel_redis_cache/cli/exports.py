@@ -15,7 +15,7 @@ from urllib.parse import SplitResult, unquote, urlsplit
 
 import grpc
 from google.protobuf.message import DecodeError
-from google.rpc.status_pb2 import Status
+from google.rpc.status_pb2 import Status  # type: ignore[import-untyped]  # of googleapis
 from opentelemetry.util.re import parse_env_headers
 
 from otel_redis_cache.cli.addresses import redact
@@ -313,7 +313,7 @@ def _details_of(error: urllib.error.HTTPError) -> str:
     if error.headers.get_content_type() != "application/x-protobuf":
         return str(error.reason)
     try:
-        return Status.FromString(body).message
+        return str(Status.FromString(body).message)
     except DecodeError:
         return str(error.reason)
 

@@ -7,6 +7,7 @@ import sys
 try:
     import click
 
+    from otel_redis_cache.cli.configuration import config
     from otel_redis_cache.cli.demo import demo
     from otel_redis_cache.cli.doctor import doctor
 except ModuleNotFoundError as missing:  # one of the extra's libraries
@@ -22,6 +23,7 @@ def main() -> None:
     """See what a Redis cache does, in a terminal."""
 
 
+main.add_command(config)
 main.add_command(demo)
 main.add_command(doctor)
 

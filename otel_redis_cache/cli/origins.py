@@ -5,10 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import Any
+from typing import Any, cast
 
 from otel_redis_cache.cli.addresses import redact
-from otel_redis_cache.settings import FIELDS, PREFIX, SettingError, Settings, from_keywords, parse
+from otel_redis_cache.settings import (
+    FIELDS,
+    PREFIX,
+    Rules,
+    SettingError,
+    Settings,
+    from_keywords,
+    parse,
+)
 
 SECRETS = ("key_secret",)
 
@@ -60,9 +68,16 @@ def origins_of(environ: Mapping[str, str]) -> list[Origin]:
 
 def unknown_of(environ: Mapping[str, str]) -> dict[str, str | None]:
     """Variables that look like settings and are none, each with the one that may be meant."""
-    known = [_variable(name) for name in FIELDS]
-    strange = sorted(name for name in environ if name.startswith(PREFIX) and name not in known)
-    return {name: next(iter(get_close_matches(name, known, 1)), None) for name in strange}
+    known = {_variable(name) for name in FIELDS}
+    return {
+        name: _alike(name.removeprefix(PREFIX).lower())
+        for name in sorted(environ)
+        if name.startswith(PREFIX) and name not in known
+    }
+
+
+def _alike(name: str) -> str | None:
+    return next(map(_variable, get_close_matches(name, FIELDS, 1)), None)
 
 
 def _errors(given: Mapping[str, str], chosen: Settings) -> dict[str, str]:
@@ -89,16 +104,14 @@ def _variable(name: str) -> str:
     return PREFIX + name.upper()
 
 
-def _words(value: object) -> str:
-    match value:
-        case bool():
-            return str(value).lower()
-        case frozenset():
-            return ",".join(sorted(map(str, value)))
-        case tuple():
-            return ",".join(map(_pair, value))
-        case _:
-            return str(value)
+def _words(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, frozenset):
+        return ",".join(sorted(map(str, cast("frozenset[str]", value))))
+    if isinstance(value, tuple):
+        return ",".join(map(_pair, cast("Rules", value)))
+    return str(value)
 
 
 def _pair(rule: tuple[str, str]) -> str:

@@ -142,7 +142,7 @@ def http_server(
             self.end_headers()
             self.wfile.write(body)
 
-        def log_message(self, *said: object) -> None:
+        def log_request(self, code: object = "-", size: object = "-") -> None:
             pass
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
