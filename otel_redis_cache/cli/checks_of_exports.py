@@ -20,11 +20,11 @@ from opentelemetry.proto.trace.v1 import trace_pb2 as trace
 from opentelemetry.sdk.resources import Resource as ResourceOfSdk
 
 from otel_redis_cache.cli.exports import (
-    LONGEST_TEXT,
     SPOKEN,
     Destination,
     check,
     destination_of,
+    one_line,
     send,
 )
 from otel_redis_cache.cli.findings import Finding, TroubleError
@@ -141,7 +141,7 @@ def _check_sending(destination: Destination, message: bytes) -> Finding:
             f"{destination.shown} answers, but not as OTLP does",
             "name a receiver for OTLP",
         )
-    said = " ".join(said.split())[:LONGEST_TEXT]
+    said = one_line(said)
     if rejected:
         return Finding(name, "broken", f"rejected: {said}", "see the receiver's log")
     if said:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import ssl
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -140,10 +141,27 @@ def _reach(node: Node, options: Mapping[str, Any]) -> None:
         connect_to_file(node.address)
         return
     connect(node.address, node.port).close()
-    verifies = options.get("ssl_cert_reqs", "required") not in ("none", None)
-    if options["ssl"] and verifies:
-        authority = options.get("ssl_ca_certs")
-        shake_hands(node.address, node.port, authority, "ssl_ca_certs=FILE in the URL")
+    if options["ssl"]:
+        advice = "ssl_ca_certs=FILE in the URL"
+        shake_hands(node.address, node.port, _context(options), advice)
+
+
+def _context(options: Mapping[str, Any]) -> ssl.SSLContext:
+    """As redis-py makes it."""
+    try:
+        context = ssl.create_default_context(
+            cafile=options.get("ssl_ca_certs"), capath=options.get("ssl_ca_path")
+        )
+        if certificate := options.get("ssl_certfile"):
+            context.load_cert_chain(certificate, options.get("ssl_keyfile"))
+    except OSError:
+        raise TroubleError(
+            "the certificates for TLS cannot be read", "correct the files in the URL"
+        ) from None
+    verifies = options.get("ssl_cert_reqs", "required") == "required"
+    context.check_hostname = verifies and options.get("ssl_check_hostname", True)
+    context.verify_mode = ssl.CERT_REQUIRED if verifies else ssl.CERT_NONE
+    return context
 
 
 def _expects_tls(node: Node, options: Mapping[str, Any], error: BaseException) -> bool:

@@ -9,7 +9,6 @@ import sys
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict
-from itertools import chain
 
 import click
 from rich.console import Console
@@ -75,12 +74,20 @@ def doctor(
 
 def _check(redis_url: str | None, endpoint: str | None, protocol: str | None) -> Iterator[Finding]:
     settings = settings_of(os.environ)
-    return chain(
-        check_packages(settings, os.environ),
-        check_settings(os.environ),
-        check_exports(endpoint, protocol, os.environ),
-        check_redis(redis_url, settings),
-    )
+    yield from _guarded("packages", check_packages(settings, os.environ))
+    yield from _guarded("settings", check_settings(os.environ))
+    yield from _guarded("exports", check_exports(endpoint, protocol, os.environ))
+    yield from _guarded("Redis", check_redis(redis_url, settings))
+
+
+def _guarded(name: str, findings: Iterator[Finding]) -> Iterator[Finding]:
+    """What is there may answer what nobody has thought of: the other checks go on."""
+    try:
+        yield from findings
+    except Exception as fault:  # noqa: BLE001 - see above
+        kind = type(fault).__name__
+        text = f"no more checks of this kind: the answers make no sense ({kind})"
+        yield Finding(name, "broken", text, "see whether it is what it should be")
 
 
 def _show(console: Console, findings: Iterator[Finding]) -> list[Finding]:

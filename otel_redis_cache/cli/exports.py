@@ -157,7 +157,7 @@ def check(destination: Destination) -> None:
     host, port = destination.host, destination.port
     connect(host, port).close()
     if destination.is_tls:
-        shake_hands(host, port, destination.authority, f"{_PREFIX}CERTIFICATE")
+        shake_hands(host, port, _context(destination), f"{_PREFIX}CERTIFICATE")
     try:
         send(destination, b"")
     except UnspokenError as silence:
@@ -196,15 +196,9 @@ def send(destination: Destination, message: bytes) -> bytes:
         UnspokenError: there is no answer in this protocol.
         TroubleError: it was refused.
     """
-    try:
-        if destination.protocol == GRPC:
-            return _send_by_grpc(destination, message)
-        return _send_by_http(destination, message)
-    except (ssl.SSLError, FileNotFoundError, PermissionError, IsADirectoryError):
-        raise TroubleError(
-            "the files of the client's certificate cannot be used",
-            f"correct {_PREFIX}CERTIFICATE, _CLIENT_KEY and _CLIENT_CERTIFICATE",
-        ) from None
+    if destination.protocol == GRPC:
+        return _send_by_grpc(destination, message)
+    return _send_by_http(destination, message)
 
 
 def _send_by_grpc(destination: Destination, message: bytes) -> bytes:
@@ -265,7 +259,7 @@ def _send_by_http(destination: Destination, message: bytes) -> bytes:
     try:
         request = urllib.request.Request(bare, message, headers)  # noqa: S310 - http, as checked
         with urllib.request.urlopen(  # noqa: S310
-            request, timeout=SECONDS, context=_context(destination)
+            request, timeout=SECONDS, context=_context(destination) if destination.is_tls else None
         ) as answer:
             found: bytes = answer.read()
             return found
@@ -283,12 +277,16 @@ def _send_by_http(destination: Destination, message: bytes) -> bytes:
         ) from None
 
 
-def _context(destination: Destination) -> ssl.SSLContext | None:
-    if not destination.is_tls:
-        return None
-    context = ssl.create_default_context(cafile=destination.authority)
-    if destination.certificate:
-        context.load_cert_chain(destination.certificate, destination.key)
+def _context(destination: Destination) -> ssl.SSLContext:
+    try:
+        context = ssl.create_default_context(cafile=destination.authority)
+        if destination.certificate:
+            context.load_cert_chain(destination.certificate, destination.key)
+    except OSError:
+        raise TroubleError(
+            "the certificates for TLS cannot be read",
+            f"correct {_PREFIX}CERTIFICATE, _CLIENT_KEY and _CLIENT_CERTIFICATE",
+        ) from None
     return context
 
 
@@ -330,4 +328,10 @@ def _printable(destination: Destination, text: str) -> str:
     """What a receiver says, on one line, without what we had sent it in secret."""
     for secret in destination.headers.values():
         text = text.replace(secret, "***") if secret else text
-    return " ".join(text.split())[:LONGEST_TEXT]
+    return one_line(text)
+
+
+def one_line(text: str) -> str:
+    """What somebody else has written, as it may stand in a terminal."""
+    printable = "".join(letter if letter.isprintable() else " " for letter in text)
+    return " ".join(printable.split())[:LONGEST_TEXT]

@@ -63,28 +63,27 @@ def connect_to_file(path: str) -> None:
             ) from None
 
 
-def shake_hands(host: str, port: int, authority: str | None, variable: str) -> None:
-    """Speak TLS, and trust who is there; `variable` names where to say whom to trust.
+def shake_hands(host: str, port: int, context: ssl.SSLContext, advice: str) -> None:
+    """Speak TLS, and trust who is there; `advice` says where to name whom to trust.
 
     Raises:
-        TroubleError: it is not TLS, or not trusted.
+        TroubleError: it is not TLS, not trusted, or does not trust us.
     """
     place = place_of(host, port)
-    try:
-        context = ssl.create_default_context(cafile=authority)
-    except OSError:
-        raise TroubleError(
-            f"{authority} cannot be read as certificates", f"correct {variable}"
-        ) from None
     try:
         with connect(host, port) as plain, context.wrap_socket(plain, server_hostname=host):
             pass
     except ssl.SSLCertVerificationError as error:
         raise TroubleError(
             f"the certificate of {place} is not trusted: {error.verify_message}",
-            f"name the certificate of who signed it: {variable}",
+            f"name the certificate of who signed it: {advice}",
         ) from None
-    except OSError:  # an SSLError is one
+    except OSError as error:
+        if "ALERT" in str(getattr(error, "reason", "")):
+            raise TroubleError(
+                f"{place} speaks TLS, and not with us: it may want a certificate of ours",
+                "give the client's certificate and key",
+            ) from None
         raise TroubleError(
             f"{place} does not speak TLS, which the URL asks for",
             "use the URL without TLS (http:// or redis://), or the port with TLS",

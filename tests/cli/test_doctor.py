@@ -6,6 +6,7 @@ import json
 import os
 import re
 import socket
+import socketserver
 import subprocess
 import sys
 import threading
@@ -475,6 +476,32 @@ class TestExports:
         assert "is not trusted: self-signed certificate" in found["OTLP endpoint"]["found"]
         assert "OTEL_EXPORTER_OTLP_CERTIFICATE" in found["OTLP endpoint"]["next"]
 
+    def test_tls_with_a_certificate_will_do(
+        self, collector_binary: Path, tls_server: TlsServer, tmp_path: Path
+    ) -> None:
+        certificates = tls_server.certificates
+        files = {"cert_file": str(certificates.certificate), "key_file": str(certificates.key)}
+        with_tls = {"tls": files | {"client_ca_file": files["cert_file"]}}
+        protocols = {"grpc": with_tls, "http": with_tls}
+        more = tmp_path / "tls.yaml"
+        more.write_text(json.dumps({"receivers": {"otlp": {"protocols": protocols}}}))
+        variables = {
+            "OTEL_EXPORTER_OTLP_CERTIFICATE": files["cert_file"],
+            "OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE": files["cert_file"],
+            "OTEL_EXPORTER_OTLP_CLIENT_KEY": files["key_file"],
+        }
+        with Collector(collector_binary, more) as collector:
+            for protocol, url in (
+                ("grpc", collector.grpc_endpoint),
+                ("http", collector.http_endpoint),
+            ):
+                secured = url.replace("http://", "https://")
+                found = report("--endpoint", secured, "--protocol", protocol, **variables)
+                assert found.states("OTLP endpoint", "test span", "test metric") == ["ok"] * 3
+        missing = variables | {"OTEL_EXPORTER_OTLP_CERTIFICATE": "/no/such/file"}
+        found = report("--endpoint", f"https://127.0.0.1:{tls_server.tls_port}", **missing)
+        assert found["OTLP endpoint"]["found"] == "the certificates for TLS cannot be read"
+
     @pytest.mark.parametrize(
         ("url", "protocol", "text"),
         [
@@ -643,6 +670,19 @@ class TestServer:
         url = f"rediss://127.0.0.1:{tls_server.tls_port}/0?ssl_ca_certs={authority}"
         assert report("--redis-url", url).states("Redis", "server") == ["ok"] * 2
 
+    def test_a_certificate_that_the_server_wants_will_do(self, tls_server: TlsServer) -> None:
+        authority, key = tls_server.certificates.certificate, tls_server.certificates.key
+        trusting = f"rediss://127.0.0.1:{tls_server.tls_port}/0?ssl_ca_certs={authority}"
+        tls_server.call("CONFIG", "SET", "tls-auth-clients", "yes")
+        try:
+            found = report("--redis-url", trusting)
+            assert found["Redis"]["state"] == "broken"
+            known = f"{trusting}&ssl_certfile={authority}&ssl_keyfile={key}"
+            found = report("--redis-url", known)
+            assert found["Redis"]["state"] == "ok"
+        finally:
+            tls_server.call("CONFIG", "SET", "tls-auth-clients", "no")
+
     def test_a_replica_is_told_with_its_primary(self, valkey_server: RedisServer) -> None:
         with RedisServer(valkey_server.kind, valkey_server.binary) as replica:
             replica.call("REPLICAOF", "127.0.0.1", str(free_ports(1)[0]))
@@ -730,6 +770,31 @@ class TestTrouble:
         assert found["Redis"]["found"] == (
             f"{place} accepts connections, and answers nothing within 3 s"
         )
+
+    def test_who_says_yes_to_everything_is_told(self) -> None:
+        with yes_man() as place:
+            found = report("--redis-url", f"redis://me:{PASSWORD}@{place}/0")
+        assert found.code == 2
+        assert [check["found"] for check in found.checks][-1].startswith("no more checks")
+
+
+@contextmanager
+def yes_man() -> Generator[str]:
+    """Answers every command with OK, as no Redis does."""
+
+    class Yes(socketserver.StreamRequestHandler):
+        def handle(self) -> None:
+            for line in self.rfile:
+                if line.startswith(b"*"):
+                    self.wfile.write(b"+OK\r\n")
+
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Yes) as server:
+        server.daemon_threads = True
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        try:
+            yield f"127.0.0.1:{server.server_address[1]}"
+        finally:
+            server.shutdown()
 
 
 def restore_default_user(server: RedisServer) -> None:
