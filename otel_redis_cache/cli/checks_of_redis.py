@@ -132,7 +132,7 @@ def _open(url: str) -> Any:
             raise TroubleError(
                 f"{node} speaks TLS, and the URL is without", "begin the URL with rediss://"
             ) from None
-        raise _explain(error, str(node)) from None
+        raise _explain(error, str(node), is_tls=source.options["ssl"]) from None
     return client
 
 
@@ -198,7 +198,7 @@ def _primary_of(source: Source) -> Node:
     return Node(str(host), int(port))
 
 
-def _explain(error: BaseException, place: str) -> TroubleError:
+def _explain(error: BaseException, place: str, *, is_tls: bool = False) -> TroubleError:
     """Why a server does not serve us; without what it said, which may be what we had sent."""
     kind = failure_of(error).type
     if kind in _REFUSALS:
@@ -215,6 +215,8 @@ def _explain(error: BaseException, place: str) -> TroubleError:
     else:
         found = "does not answer as Redis does"
         next_step = "name the port of a Redis or Valkey (6379 by default)"
+        if is_tls:
+            next_step += ", or the certificate that it wants: ssl_certfile, ssl_keyfile in the URL"
     return TroubleError(f"{place} {found}", next_step)
 
 

@@ -203,7 +203,7 @@ class TestScreen:
         assert shown.startswith(expected + "\n")
         assert re.fullmatch(r"ok: \d+", shown[len(expected) + 1 :])
 
-    def test_what_is_wrong_says_what_comes_next(self, valkey_server: RedisServer) -> None:
+    def test_what_is_wrong_says_what_comes_next(self) -> None:
         (port,) = free_ports(1)
         ended = run("--endpoint", f"http://127.0.0.1:{port}")
         assert (ended.returncode, ended.stderr) == (2, "")
@@ -234,7 +234,9 @@ broken: 1, skipped: 3, ok: """
         )
         assert coloured.returncode == plain.returncode == 0
         assert f"{ESCAPE}[32mok" in coloured.stdout
-        assert "accepted" in coloured.stdout
+        shown = re.sub(rf"{ESCAPE}\[[0-9;]*m", "", coloured.stdout)
+        assert "accepted" in shown
+        assert max(map(len, shown.splitlines())) <= 80
 
     def test_help_shows_an_example(self) -> None:
         ended = run("--help")
@@ -677,6 +679,7 @@ class TestServer:
         try:
             found = report("--redis-url", trusting)
             assert found["Redis"]["state"] == "broken"
+            assert found["Redis"]["next"].endswith("ssl_certfile, ssl_keyfile in the URL")
             known = f"{trusting}&ssl_certfile={authority}&ssl_keyfile={key}"
             found = report("--redis-url", known)
             assert found["Redis"]["state"] == "ok"
@@ -741,6 +744,16 @@ class TestTrouble:
     def test_a_database_that_is_none_is_one_line(self, redis_server: RedisServer) -> None:
         found = report("--redis-url", f"redis://127.0.0.1:{redis_server.port}/999")
         assert found["Redis"]["found"].endswith("has no such database")
+
+    def test_a_server_that_is_full_is_one_line(self, redis_server: RedisServer) -> None:
+        with RedisServer(redis_server.kind, redis_server.binary) as full:
+            full.call("CONFIG", "SET", "maxclients", "1")
+            with socket.create_connection((full.host, full.port)) as taken:
+                taken.sendall(b"PING\r\n")
+                assert taken.recv(7) == b"+PONG\r\n"
+                found = report("--redis-url", full.url)
+        assert found["Redis"]["found"].endswith("it has as many clients as it may have")
+        assert found["Redis"]["next"] == "try again later"
 
     def test_tls_on_one_side_only_is_told(self, tls_server: TlsServer) -> None:
         plain, secured = tls_server.port, tls_server.tls_port
