@@ -7,7 +7,9 @@ import sys
 try:
     import click
 
+    from otel_redis_cache.cli.configuration import config
     from otel_redis_cache.cli.demo import demo
+    from otel_redis_cache.cli.doctor import doctor
 except ModuleNotFoundError as missing:  # one of the extra's libraries
     sys.exit(
         f"otel-redis-cache: the command line needs {missing.name}: "
@@ -21,7 +23,9 @@ def main() -> None:
     """See what a Redis cache does, in a terminal."""
 
 
+main.add_command(config)
 main.add_command(demo)
+main.add_command(doctor)
 
 if __name__ == "__main__":
     main(prog_name="otel-redis-cache")
