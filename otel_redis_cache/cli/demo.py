@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import sys
 import threading
 import time
 from collections.abc import Generator, Iterator
@@ -18,6 +17,7 @@ from rich.text import Text
 
 from otel_redis_cache import otlp
 from otel_redis_cache.cli.addresses import redact
+from otel_redis_cache.cli.consoles import open_console
 from otel_redis_cache.cli.measurements import Measurements
 from otel_redis_cache.cli.picture import (
     describe_caches,
@@ -31,6 +31,7 @@ from otel_redis_cache.cli.receiver import receive
 from otel_redis_cache.cli.relay import Relay, UnreachableError, open_relay
 from otel_redis_cache.cli.servers import UnavailableError, provide_server
 from otel_redis_cache.cli.traces import Traces
+from otel_redis_cache.cli.troubles import Trouble
 from otel_redis_cache.cli.workload import RULES, Workload
 from otel_redis_cache.instrumentor import RedisCacheInstrumentor
 
@@ -42,15 +43,6 @@ LINE_SECONDS = 5.0
 
 PROXY_EXCEPTIONS = ("no_grpc_proxy", "no_proxy")
 """Where gRPC looks for what not to send through a proxy; the first that is set counts."""
-
-PLAIN_WIDTH = 120
-"""Columns where there is no terminal to ask."""
-
-
-class Trouble(click.ClickException):
-    """One clear line and exit code 2: the demo could not begin."""
-
-    exit_code = 2
 
 
 @click.command(
@@ -84,7 +76,7 @@ def demo(seconds: float, endpoint: str | None, redis_url: str | None) -> None:
     """
     _isolate()
     try:
-        _run(_open_console(), seconds, endpoint, redis_url)
+        _run(open_console(), seconds, endpoint, redis_url)
     except (UnavailableError, UnreachableError, otlp.ConfigurationError) as error:
         raise Trouble(str(error)) from None
 
@@ -116,14 +108,6 @@ def _isolate() -> None:
     given = [os.environ.get(name) for name in PROXY_EXCEPTIONS]
     bypassed = next(filter(None, given), "")
     os.environ[PROXY_EXCEPTIONS[0]] = f"{bypassed},127.0.0.1".lstrip(",")
-
-
-def _open_console() -> Console:
-    # An encoding that cannot show a bar shows a question mark, which beats a traceback.
-    if reconfigure := getattr(sys.stdout, "reconfigure", None):
-        reconfigure(errors="replace")
-    console = Console(highlight=False)
-    return console if console.is_terminal else Console(highlight=False, width=PLAIN_WIDTH)
 
 
 @contextmanager

@@ -8,6 +8,7 @@ try:
     import click
 
     from otel_redis_cache.cli.demo import demo
+    from otel_redis_cache.cli.namespaces import namespaces
 except ModuleNotFoundError as missing:  # one of the extra's libraries
     sys.exit(
         f"otel-redis-cache: the command line needs {missing.name}: "
@@ -22,6 +23,7 @@ def main() -> None:
 
 
 main.add_command(demo)
+main.add_command(namespaces)
 
 if __name__ == "__main__":
     main(prog_name="otel-redis-cache")

@@ -1,0 +1,19 @@
+"""Where a command writes to."""
+
+from __future__ import annotations
+
+import sys
+
+from rich.console import Console
+
+PLAIN_WIDTH = 120
+"""Columns where there is no terminal to ask."""
+
+
+def open_console() -> Console:
+    """Standard output, whatever it is."""
+    # An encoding that cannot show a bar shows a question mark, which beats a traceback.
+    if reconfigure := getattr(sys.stdout, "reconfigure", None):
+        reconfigure(errors="replace")
+    console = Console(highlight=False)
+    return console if console.is_terminal else Console(highlight=False, width=PLAIN_WIDTH)
