@@ -27,18 +27,24 @@ def explain(error: BaseException, server: str) -> Trouble:
     meanings = (
         (
             kind in _WHO or "AuthenticationError" in names,
-            f"{server} refuses this user or password ({kind}): "
-            "give them in the URL, as redis://user:password@host:6379/0",
+            (
+                f"{server} refuses this user or password ({kind}): "
+                "give them in the URL, as redis://user:password@host:6379/0"
+            ),
         ),
         (
             kind == "NOPERM",
-            f"this user may not do what is needed at {server}: {reason_of(error, keys='%R~*')}; "
-            "add it with ACL SETUSER",
+            (
+                f"this user may not do what is needed at {server}: {reason_of(error, keys='%R~*')}; "
+                "add it with ACL SETUSER"
+            ),
         ),
         (
             bool(names & _NOT_REDIS) or "Protocol" in why,
-            f"what answers at {server} is no Redis, or speaks TLS: "
-            "look at the host and the port, and use rediss:// for TLS",
+            (
+                f"what answers at {server} is no Redis, or speaks TLS: "
+                "look at the host and the port, and use rediss:// for TLS"
+            ),
         ),
         (
             "TimeoutError" in names,
