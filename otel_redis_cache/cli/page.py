@@ -129,9 +129,9 @@ def _lifetimes(rows: Sequence[Row]) -> str:
     """For each cache all of its entries, in the colours of the times they have left."""
     drawn: list[str] = []
     for number, (kind, colour) in enumerate(zip(KINDS, _COLOURS, strict=True)):
-        left = _LEFT + 86 * number
-        drawn.append(f'<rect x="{left}" y="6" width="12" height="12" fill="{colour}"/>')
-        drawn.append(f'<text x="{left + 17}" y="17">{escape(HEADERS[kind])}</text>')
+        x = _LEFT + 86 * number
+        drawn.append(f'<rect x="{x}" y="6" width="12" height="12" fill="{colour}"/>')
+        drawn.append(f'<text x="{x + 17}" y="17">{escape(HEADERS[kind])}</text>')
     for number, row in enumerate(rows, 1):
         top, left = number * _LINE, float(_LEFT)
         drawn.append(_label(row.cache, top + _LINE / 2))

@@ -59,7 +59,8 @@ def period_of(seconds: float | None) -> str:
 
 def _caches(findings: Findings) -> Table:
     table = _table("cache", "entries", "memory", "share", "", "no TTL")
-    table.columns[4].justify = "left"
+    bar = table.columns[4]
+    bar.justify, bar.no_wrap, bar.overflow = "left", True, "crop"
     for row in findings.rows:
         table.add_row(
             Text(row.cache, "bold"),
@@ -89,7 +90,6 @@ def _biggest(findings: Findings) -> Table:
     table = _table("memory", "entry", "cache", "type", "expires in")
     for column in table.columns[1:4]:
         column.justify = "left"
-    table.columns[1].no_wrap = False
     for big in findings.biggest:
         row = (Text(big.name), Text(big.cache), big.kind or "-", period_of(big.ttl))
         table.add_row(decimal(big.size), *row)
@@ -115,5 +115,5 @@ def _proposals(findings: Findings) -> Iterator[RenderableType]:
 def _table(*headers: str) -> Table:
     table = Table(box=SIMPLE_HEAD, header_style="dim", padding=(0, 1, 0, 0), show_edge=False)
     for number, header in enumerate(headers):
-        table.add_column(header, justify="right" if number else "left", no_wrap=True)
+        table.add_column(header, justify="right" if number else "left", no_wrap=not number)
     return table
