@@ -205,13 +205,14 @@ def _progress(budget: float) -> Generator[Heard]:
     )
     began = time.monotonic()
     with Progress(*columns, console=console, transient=True) as progress:
-        task = progress.add_task("", total=1, left="")
+        task = progress.add_task("", total=1, left="", visible=False)
 
         def hear(done: int, wanted: int) -> None:
             elapsed = time.monotonic() - began
             needed = elapsed * (wanted - done) / done if done else budget
             left = f"{max(min(needed, budget - elapsed), 0):.0f} s left"
-            progress.update(task, completed=done, total=max(wanted, 1), left=left)
+            total = max(wanted, 1)
+            progress.update(task, completed=done, total=total, visible=True, left=left)
 
         yield hear
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter, defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -32,10 +32,9 @@ class Keyspace:
         self.entries: Counter[str] = Counter()
         self.lifetimes: dict[str, Counter[str]] = defaultdict(Counter)
 
-    def fill(self, client: Any, keys: int, *, seed: int = 1) -> None:
-        """Write keys of all caches, of sizes and times to live by chance."""
-        chance = random.Random(seed)
-        kinds = list(TTLS)
+    def fill(self, client: Any, keys: int, kinds: Sequence[str] = tuple(TTLS)) -> None:
+        """Write keys of all caches, of sizes and of some times to live by chance."""
+        chance = random.Random(1)
         for cache, share in SHARES.items():
             first = self.entries[cache]
             for start in range(first, first + keys * share // 100, 2_000):

@@ -330,7 +330,7 @@ class TestProposals:
 
     def test_identifiers_are_no_rules(self, server: RedisServer, shop: Any) -> None:
         write(shop, *(f"{n * 7919:032x}" for n in range(200)))
-        write(shop, *(f"alice{n}" for n in range(9)), "bob@example.org")
+        write(shop, *(f"alice/{n}" for n in range(9)), "bob@example.org")
         ended = run("--redis-url", server.url, "--propose-rules")
         assert ended.returncode == 0
         assert "No rules to propose" in ended.stdout

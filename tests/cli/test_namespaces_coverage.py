@@ -31,6 +31,9 @@ KEYS = int(
 SAMPLE = KEYS // 20
 BUDGET = 60.0
 
+KINDS = tuple(kind for kind in TTLS if kind != "under_1_minute")
+"""Times to live that are longer than all runs together."""
+
 ROOT = Path(__file__).parents[2]
 COMMAND = [sys.executable, "-m", "otel_redis_cache.cli.main", "namespaces", "--json"]
 
@@ -63,7 +66,7 @@ def sampled(url: str, seed: int) -> dict[str, Any]:
 @pytest.mark.timeout(3600)
 def test_19_of_20_intervals_hold_the_truth(new_server: RedisServer, client: Any) -> None:
     written = Keyspace()
-    written.fill(client, KEYS)
+    written.fill(client, KEYS, KINDS)
     assert client.dbsize() == KEYS
     sizes = memory(client)
     watch_for_slow_commands(client)
@@ -79,7 +82,7 @@ def test_19_of_20_intervals_hold_the_truth(new_server: RedisServer, client: Any)
             cache = row["cache"]
             note("entries", row["entries"], written.entries[cache])
             note("bytes", row["bytes"], sizes[cache])
-            for kind in TTLS:
+            for kind in KINDS:
                 note("ttl", row["ttl"][kind], written.lifetimes[cache][kind])
 
     assert always_slow(client) == []
