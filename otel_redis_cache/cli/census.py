@@ -218,8 +218,10 @@ class Census:
                 await asyncio.wait(walks.values(), return_when=asyncio.FIRST_EXCEPTION)
         finally:
             await cancelled(walks.values())
-        for node, walk in walks.items():
-            if fault := fault_of(walk):
+            # Asked for after Ctrl-C too: asyncio complains of faults that nobody looked at.
+            faults = {node: fault_of(walk) for node, walk in walks.items() if walk.done()}
+        for node, fault in faults.items():
+            if fault is not None:
                 raise NodeError(node, fault)
 
     async def _go(self, visit: Visit, tell: Callable[[], None]) -> None:
