@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from otel_redis_cache.caches import Caches, key_text
-from otel_redis_cache.cli.findings import KINDS, LIFETIMES, NEVER, Big, Figure, Findings, Row
+from otel_redis_cache.cli.census_findings import KINDS, LIFETIMES, NEVER, Big, Figure, Findings, Row
 from otel_redis_cache.cli.proposals import Shapes
 from otel_redis_cache.conventions import DEFAULT_CACHE, OTHER_CACHE
 from otel_redis_cache.server.answers import answers, cancelled, fault_of

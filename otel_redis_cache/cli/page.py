@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from html import escape
 
-from otel_redis_cache.cli.findings import KINDS, Findings, Row
+from otel_redis_cache.cli.census_findings import KINDS, Findings, Row
 from otel_redis_cache.cli.tables import HEADERS, bytes_of, count_of, period_of
 
 PLOTTED = 24

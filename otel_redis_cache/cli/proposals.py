@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 from otel_redis_cache.caches import compile_pattern, looks_like_a_name
-from otel_redis_cache.cli.findings import Proposal
+from otel_redis_cache.cli.census_findings import Proposal
 from otel_redis_cache.conventions import RESERVED_CACHES
 
 MOST = 20

@@ -10,7 +10,7 @@ from rich.filesize import decimal
 from rich.table import Table
 from rich.text import Text
 
-from otel_redis_cache.cli.findings import KINDS, Figure, Findings, Row
+from otel_redis_cache.cli.census_findings import KINDS, Figure, Findings, Row
 
 HEADERS = dict(zip(KINDS, ("no TTL", "< 1 min", "< 1 h", "< 1 d", "< 7 d", "longer"), strict=True))
 
