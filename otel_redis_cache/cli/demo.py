@@ -17,7 +17,6 @@ from rich.text import Text
 
 from otel_redis_cache import otlp
 from otel_redis_cache.cli.addresses import redact
-from otel_redis_cache.cli.consoles import open_console
 from otel_redis_cache.cli.measurements import Measurements
 from otel_redis_cache.cli.picture import (
     describe_caches,
@@ -29,6 +28,7 @@ from otel_redis_cache.cli.picture import (
 )
 from otel_redis_cache.cli.receiver import receive
 from otel_redis_cache.cli.relay import Relay, UnreachableError, open_relay
+from otel_redis_cache.cli.screen import open_console
 from otel_redis_cache.cli.servers import UnavailableError, provide_server
 from otel_redis_cache.cli.traces import Traces
 from otel_redis_cache.cli.troubles import Trouble

@@ -7,7 +7,9 @@ import sys
 try:
     import click
 
+    from otel_redis_cache.cli.configuration import config
     from otel_redis_cache.cli.demo import demo
+    from otel_redis_cache.cli.doctor import doctor
     from otel_redis_cache.cli.namespaces import namespaces
 except ModuleNotFoundError as missing:  # one of the extra's libraries
     sys.exit(
@@ -22,8 +24,10 @@ def main() -> None:
     """See what a Redis cache does, in a terminal."""
 
 
+main.add_command(config)
 main.add_command(demo)
 main.add_command(namespaces)
+main.add_command(doctor)
 
 if __name__ == "__main__":
     main(prog_name="otel-redis-cache")

@@ -17,9 +17,9 @@ from rich.progress import BarColumn, Progress, TextColumn
 
 from otel_redis_cache.caches import Caches, FirstNames
 from otel_redis_cache.cli.census import Census, Heard, Limits, NobodyError, NodeError
-from otel_redis_cache.cli.consoles import open_console
 from otel_redis_cache.cli.census_findings import Findings, as_csv, as_json
 from otel_redis_cache.cli.page import render
+from otel_redis_cache.cli.screen import open_console
 from otel_redis_cache.cli.tables import draw
 from otel_redis_cache.cli.troubles import Trouble, explain
 from otel_redis_cache.failures import is_failure

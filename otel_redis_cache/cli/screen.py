@@ -1,4 +1,4 @@
-"""Where a command writes to."""
+"""Where commands write to."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ PLAIN_WIDTH = 120
 
 
 def open_console() -> Console:
-    """Standard output, whatever it is."""
+    """The terminal, or plain text where there is none."""
     # An encoding that cannot show a bar shows a question mark, which beats a traceback.
     if reconfigure := getattr(sys.stdout, "reconfigure", None):
         reconfigure(errors="replace")
