@@ -31,6 +31,7 @@ from otel_redis_cache.cli.relay import Relay, UnreachableError, open_relay
 from otel_redis_cache.cli.screen import open_console
 from otel_redis_cache.cli.servers import UnavailableError, provide_server
 from otel_redis_cache.cli.traces import Traces
+from otel_redis_cache.cli.troubles import Trouble
 from otel_redis_cache.cli.workload import RULES, Workload
 from otel_redis_cache.instrumentor import RedisCacheInstrumentor
 
@@ -42,12 +43,6 @@ LINE_SECONDS = 5.0
 
 PROXY_EXCEPTIONS = ("no_grpc_proxy", "no_proxy")
 """Where gRPC looks for what not to send through a proxy; the first that is set counts."""
-
-
-class Trouble(click.ClickException):
-    """One clear line and exit code 2: the demo could not begin."""
-
-    exit_code = 2
 
 
 @click.command(

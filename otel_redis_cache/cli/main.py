@@ -10,6 +10,7 @@ try:
     from otel_redis_cache.cli.configuration import config
     from otel_redis_cache.cli.demo import demo
     from otel_redis_cache.cli.doctor import doctor
+    from otel_redis_cache.cli.namespaces import namespaces
 except ModuleNotFoundError as missing:  # one of the extra's libraries
     sys.exit(
         f"otel-redis-cache: the command line needs {missing.name}: "
@@ -25,6 +26,7 @@ def main() -> None:
 
 main.add_command(config)
 main.add_command(demo)
+main.add_command(namespaces)
 main.add_command(doctor)
 
 if __name__ == "__main__":

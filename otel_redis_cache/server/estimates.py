@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
-from typing import NamedTuple
+from collections.abc import Hashable, Iterable, Mapping
+from typing import Generic, NamedTuple, TypeVar
+
+K = TypeVar("K", bound=Hashable)
+"""What keys are told apart by: mostly a cache."""
 
 
 class Estimate(NamedTuple):
@@ -28,7 +31,7 @@ class Sums:
         self.entries = self.size = self.squares = self.without_ttl = 0
 
 
-class Sample:
+class Sample(Generic[K]):
     """Keys drawn with the same chance each; what is kept of them is sums by cache."""
 
     def __init__(self, *, repeats: bool = False) -> None:
@@ -36,9 +39,9 @@ class Sample:
         self.keys = 0
         """How many were drawn, also of no cache."""
         self._repeats = repeats
-        self._caches: dict[str, Sums] = {}
+        self._caches: dict[K, Sums] = {}
 
-    def add(self, cache: str | None, size: int, *, expires: bool) -> None:
+    def add(self, cache: K | None, size: int, *, expires: bool) -> None:
         """Take one key."""
         self.keys += 1
         if cache is None:
@@ -51,7 +54,7 @@ class Sample:
         sums.squares += size * size
         sums.without_ttl += not expires
 
-    def estimates(self, total: int) -> dict[str, Estimate]:
+    def estimates(self, total: int) -> dict[K, Estimate]:
         """What the sample says about ``total`` keys: exact where it has them all."""
         if not self.keys:
             return {}
@@ -82,12 +85,12 @@ class Sample:
         return _student(int(evidence) - 1) * deviation
 
 
-def combined(nodes: Iterable[Mapping[str, Estimate] | None]) -> dict[str, Estimate]:
+def combined(nodes: Iterable[Mapping[K, Estimate] | None]) -> dict[K, Estimate]:
     """Of the nodes of a cluster, whose samples know nothing of each other.
 
     Nothing while one of them has nothing to tell (None): a part of a cluster is not the whole.
     """
-    found: dict[str, Estimate] = {}
+    found: dict[K, Estimate] = {}
     for estimates in nodes:
         if estimates is None:
             return {}

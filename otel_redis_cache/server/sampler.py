@@ -16,7 +16,7 @@ import random
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from otel_redis_cache.failures import failure_of
 from otel_redis_cache.server.estimates import Estimate, Sample
@@ -81,11 +81,9 @@ class Sampler:
         self._budget = keys
         self._seconds = milliseconds / 1000
         self._onward = Onward(random.Random(seed).getrandbits(64))  # noqa: S311
-        self._source: Source = self._onward
-        self._sample: Sample | None = None
+        self._walk = Walk(self._onward)
+        self._sample: Sample[str] | None = None
         self._is_first = True
-        self._size = 1
-        self._waiting: list[bytes] = []
 
     async def cycle(self, client: Any) -> None:
         """Go on with the sample, through one node's own asyncio client of one database.
@@ -103,8 +101,9 @@ class Sampler:
             if self.asked >= self._seconds:
                 break
         done = self._has_enough(sample, total)
-        if done or (self._is_first and self._source.is_random):
-            self.estimates = sample.estimates(total if self._source.is_random else sample.keys)
+        is_random = self._walk.source.is_random
+        if done or (self._is_first and is_random):
+            self.estimates = sample.estimates(total if is_random else sample.keys)
         if done:
             self._sample, self._is_first = None, False
 
@@ -116,49 +115,97 @@ class Sampler:
         finally:
             self.asked += time.perf_counter() - started
 
-    async def _begin(self, client: Any) -> tuple[int, Sample]:
+    async def _begin(self, client: Any) -> tuple[int, Sample[str]]:
         """How many keys there are, and the sample of them that is growing."""
-        asking = client.pipeline(transaction=False)
-        asking.dbsize()
-        asking.info("cluster")
-        total, info = await asking.execute()
-        in_cluster = bool(info.get("cluster_enabled"))
-        if in_cluster:
-            await client.execute_command("READONLY")  # a replica answers about keys from now on
+        total, in_cluster = await prepare(client)
         sample = self._sample
-        outgrown = not self._source.is_random and total > 2 * self._budget
+        outgrown = not self._walk.source.is_random and total > 2 * self._budget
         if sample is None or outgrown:
-            source = self._source
             if total <= self._budget:
-                self._source = Everything()
+                self._walk.turn_to(Everything())
             else:
-                self._source = Drawn() if in_cluster else self._onward
-            if self._source is not source:
-                self._waiting = []
-            sample = self._sample = Sample(repeats=self._source.repeats)
+                self._walk.turn_to(Drawn() if in_cluster else self._onward)
+            sample = self._sample = Sample(repeats=self._walk.source.repeats)
         return total, sample
 
-    def _has_enough(self, sample: Sample, total: int) -> bool:
-        if self._source.is_random:
+    def _has_enough(self, sample: Sample[str], total: int) -> bool:
+        if self._walk.source.is_random:
             return sample.keys >= min(self._budget, total)
-        return self._source.is_exhausted and not self._waiting
+        return self._walk.is_over
 
-    async def _take(self, client: Any, sample: Sample) -> None:
-        size, self._size = self._size, 1  # after what raises, too
+    async def _take(self, client: Any, sample: Sample[str]) -> None:
         try:
-            if not self._waiting:
-                self._waiting = list(await self._source.keys(client, size))
-            keys, self._waiting = self._waiting[:size], self._waiting[size:]
-            seconds, answers = await _asked_about(client, keys)
+            entries = await self._walk.step(client)
         except BaseException:
-            if not self._source.is_random:
+            if not self._walk.source.is_random:
                 self._sample = None  # without these keys it would never be exact
             raise
+        for entry in entries:
+            sample.add(self._name_of(entry.key), entry.size, expires=entry.ttl is not None)
+
+
+class Entry(NamedTuple):
+    """What a node says of one key."""
+
+    key: bytes
+    size: int
+    """Bytes of memory."""
+    ttl: int | None
+    """Milliseconds that are left; None where it never expires."""
+
+
+class Walk:
+    """Asks a node about keys of a source, in batches as large as the node is quick."""
+
+    def __init__(self, source: Source) -> None:
+        """Begin with one key."""
+        self.source = source
+        self._size = 1
+        self._waiting: list[bytes] = []
+
+    def turn_to(self, source: Source) -> None:
+        """Go on with the keys of this source."""
+        if source is not self.source:
+            self.source, self._waiting = source, []
+
+    @property
+    def is_over(self) -> bool:
+        """Whether there are no more keys."""
+        return self.source.is_exhausted and not self._waiting
+
+    async def step(self, client: Any) -> list[Entry]:
+        """Ask about some more keys; without those that are not there any more.
+
+        Raises:
+            Exception: what the client raises, and its replies; the next step goes on.
+        """
+        size, self._size = self._size, 1  # after what raises, too
+        if not self._waiting:
+            self._waiting = list(await self.source.keys(client, size))
+        keys, self._waiting = self._waiting[:size], self._waiting[size:]
+        seconds, answers = await _asked_about(client, keys)
         if seconds < QUICK:
             self._size = min(max(size, 2 * len(keys)), BATCH)
-        for key, (memory, ttl) in zip(keys, answers, strict=True):
-            if memory is not None and ttl is not None and ttl != _GONE:
-                sample.add(self._name_of(key), memory, expires=ttl != _NEVER_EXPIRES)
+        return [
+            Entry(key, memory, None if ttl == _NEVER_EXPIRES else ttl)
+            for key, (memory, ttl) in zip(keys, answers, strict=True)
+            if memory is not None and ttl is not None and ttl != _GONE
+        ]
+
+
+async def prepare(client: Any) -> tuple[int, bool]:
+    """How many keys the client's database has, and whether it is of a cluster's node.
+
+    A replica in a cluster answers about keys from now on.
+    """
+    asking = client.pipeline(transaction=False)
+    asking.dbsize()
+    asking.info("cluster")
+    total, info = await asking.execute()
+    in_cluster = bool(info.get("cluster_enabled"))
+    if in_cluster:
+        await client.execute_command("READONLY")
+    return total, in_cluster
 
 
 class Source(Protocol):
