@@ -62,11 +62,11 @@ def draw_caches(caches: Sequence[CacheFigures]) -> Table:
             Text(cache.name, "bold"),
             f"{cache.lookups:,}",
             f"{cache.rate:,.0f}",
-            _share(cache.hit_ratio),
+            percent(cache.hit_ratio),
             Sparkline(cache.trend),
-            _milliseconds(cache.latency.quantile(0.5)),
-            _milliseconds(cache.latency.quantile(0.95)),
-            _milliseconds(cache.load.quantile(0.95)),
+            milliseconds(cache.latency.quantile(0.5)),
+            milliseconds(cache.latency.quantile(0.95)),
+            milliseconds(cache.load.quantile(0.95)),
             Text(f"{cache.stampedes:,}", "yellow" if cache.stampedes else "dim"),
         )
     return table
@@ -122,7 +122,7 @@ def draw_waterfall(root: Branch) -> Table:
         table.add_row(
             Text.assemble((guides, "dim"), span.name),
             Text(_outcome(span), style),
-            _milliseconds(span.seconds),
+            milliseconds(span.seconds),
             _bar(span, root.span, style),
         )
     return table
@@ -131,8 +131,8 @@ def draw_waterfall(root: Branch) -> Table:
 def describe_caches(caches: Sequence[CacheFigures]) -> str:
     """The caches in one line, where there is no terminal."""
     return " | ".join(
-        f"{cache.name} {cache.lookups:,} lookups, {_share(cache.hit_ratio)} hits, "
-        f"p95 {_milliseconds(cache.latency.quantile(0.95))} ms"
+        f"{cache.name} {cache.lookups:,} lookups, {percent(cache.hit_ratio)} hits, "
+        f"p95 {milliseconds(cache.latency.quantile(0.95))} ms"
         for cache in caches
     )
 
@@ -144,15 +144,17 @@ def _table(*headers: str) -> Table:
     return table
 
 
-def _share(ratio: float | None) -> str:
+def percent(ratio: float | None) -> str:
+    """A ratio in percent."""
     return "-" if ratio is None else f"{ratio:.1%}"
 
 
 def _quantiles(latency: Distribution) -> list[str]:
-    return [_milliseconds(latency.quantile(share)) for share in _QUANTILES.values()]
+    return [milliseconds(latency.quantile(share)) for share in _QUANTILES.values()]
 
 
-def _milliseconds(seconds: float | None) -> str:
+def milliseconds(seconds: float | None) -> str:
+    """A duration; the unit stands in the header."""
     if seconds is None:
         return "-"
     return f"{seconds * 1e3:,.2f}" if seconds < 0.01 else f"{seconds * 1e3:,.1f}"
