@@ -157,7 +157,7 @@ def _watch(
                 live.update(_draw(measurements, elapsed, seconds), refresh=True)
     else:
         for elapsed in _tick(min(LINE_SECONDS, seconds / 4), seconds, stopped):
-            if caches := measurements.caches():
+            if caches := measurements.caches(time.monotonic()):
                 console.print(f"{elapsed:4.0f} s  {describe_caches(caches)}", soft_wrap=True)
 
 
@@ -176,7 +176,7 @@ def _draw(measurements: Measurements, elapsed: float, seconds: float) -> Group:
 
 def _draw_figures(measurements: Measurements) -> list[RenderableType]:
     """What the metrics say."""
-    caches, operations = measurements.caches(), measurements.operations()
+    caches, operations = measurements.caches(time.monotonic()), measurements.operations()
     return [draw_caches(caches), "", draw_entries(caches), "", draw_operations(operations), ""]
 
 
