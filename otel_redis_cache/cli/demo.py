@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import os
-import signal
 import threading
-import time
-from collections.abc import Generator, Iterator
+from collections.abc import Generator
 from contextlib import ExitStack, contextmanager
-from types import FrameType
 
 import click
 from rich.console import Console, Group, RenderableType
@@ -30,6 +27,7 @@ from otel_redis_cache.cli.receiver import receive
 from otel_redis_cache.cli.relay import Relay, UnreachableError, open_relay
 from otel_redis_cache.cli.screen import open_console
 from otel_redis_cache.cli.servers import UnavailableError, provide_server
+from otel_redis_cache.cli.ticks import stopped_by_signals, tick
 from otel_redis_cache.cli.traces import Traces
 from otel_redis_cache.cli.troubles import Trouble
 from otel_redis_cache.cli.workload import RULES, Workload
@@ -84,7 +82,7 @@ def demo(seconds: float, endpoint: str | None, redis_url: str | None) -> None:
 def _run(console: Console, seconds: float, endpoint: str | None, redis_url: str | None) -> None:
     measurements, traces = Measurements(), Traces()
     with ExitStack() as stack:
-        stopped = stack.enter_context(_stopped_by_signals())
+        stopped = stack.enter_context(stopped_by_signals())
         relay = stack.enter_context(open_relay(endpoint)) if endpoint else None
         server = stack.enter_context(provide_server(redis_url))
         console.print(Text.assemble((SERVICE, "bold"), " · ", server.description))
@@ -111,25 +109,6 @@ def _isolate() -> None:
 
 
 @contextmanager
-def _stopped_by_signals() -> Generator[threading.Event]:
-    """An event that Ctrl-C sets, and a polite kill; the second time they act as ever."""
-    stopped = threading.Event()
-
-    def stop(number: int, _: FrameType | None) -> None:
-        stopped.set()
-        signal.signal(number, before[number])
-
-    before = {
-        int(number): signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)
-    }
-    try:
-        yield stopped
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-@contextmanager
 def _instrumented(endpoint: str) -> Generator[None]:
     """The two lines that an application needs, and their undoing."""
     telemetry = otlp.configure(
@@ -153,21 +132,12 @@ def _watch(
     """Show the figures until the time is up or somebody has seen enough."""
     if console.is_terminal and not console.is_dumb_terminal:
         with Live(console=console, auto_refresh=False, transient=True) as live:
-            for elapsed in _tick(REFRESH_SECONDS, seconds, stopped):
+            for elapsed in tick(REFRESH_SECONDS, seconds, stopped):
                 live.update(_draw(measurements, elapsed, seconds), refresh=True)
     else:
-        for elapsed in _tick(min(LINE_SECONDS, seconds / 4), seconds, stopped):
+        for elapsed in tick(min(LINE_SECONDS, seconds / 4), seconds, stopped):
             if caches := measurements.caches(time.monotonic()):
                 console.print(f"{elapsed:4.0f} s  {describe_caches(caches)}", soft_wrap=True)
-
-
-def _tick(interval: float, seconds: float, stopped: threading.Event) -> Iterator[float]:
-    """The seconds gone by, now and then, until the time is up or the event is set."""
-    started = time.monotonic()
-    while (elapsed := time.monotonic() - started) < seconds:
-        yield elapsed
-        if stopped.wait(min(interval, seconds - elapsed)):
-            return
 
 
 def _draw(measurements: Measurements, elapsed: float, seconds: float) -> Group:

@@ -45,6 +45,7 @@ class Replaying:
     player: Player
     check: Callable[[], None]
     """Raise what has ended the playing early, if something has."""
+    is_over: Callable[[], bool]
 
 
 @contextmanager
@@ -95,7 +96,7 @@ def replay(path: Path, speed: float = 1.0) -> Generator[Replaying]:
                 playing.result()
 
         try:
-            yield Replaying(overview, player, check)
+            yield Replaying(overview, player, check, playing.done)
         finally:
             player.stop()
 

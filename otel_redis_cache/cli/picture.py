@@ -111,19 +111,22 @@ def draw_progress(elapsed: float, seconds: float) -> RenderableType:
     return grid
 
 
-def draw_waterfall(root: Branch) -> Table:
-    """A trace: who called what, what came of it, and when."""
+def draw_waterfall(*roots: Branch) -> Table:
+    """A trace: who called what, what came of it, and when; several roots where some are missing."""
     table = _table("span", "what came of it", "ms", "when")
     table.columns[1].justify = "left"
     when = table.columns[3]
     when.justify, when.no_wrap, when.max_width = "left", False, BAR
-    for guides, span in _rows(root):
+    rows = [row for root in roots for row in _rows(root)]
+    begin = min(root.span.start for root in roots)
+    end = max(root.span.end for root in roots)
+    for guides, span in rows:
         style = _style(span)
         table.add_row(
             Text.assemble((guides, "dim"), span.name),
             Text(_outcome(span), style),
             milliseconds(span.seconds),
-            _bar(span, root.span, style),
+            _bar(span, begin, end, style),
         )
     return table
 
@@ -220,9 +223,9 @@ def _style(span: Span) -> str:
     return "yellow" if missed else "green"
 
 
-def _bar(span: Span, root: Span, style: str) -> Bar:
-    whole = max(root.end - root.start, 1)
-    begin = min(max(span.start - root.start, 0), whole)
+def _bar(span: Span, begin: int, end: int, style: str) -> Bar:
+    whole = max(end - begin, 1)
+    first = min(max(span.start - begin, 0), whole)
     # What is too short for the scale is still to be seen.
-    end = min(max(span.end - root.start, begin + whole / BAR), whole)
-    return Bar(whole, min(begin, end - whole / BAR), end, color=style)
+    last = min(max(span.end - begin, first + whole / BAR), whole)
+    return Bar(whole, min(first, last - whole / BAR), last, color=style)
