@@ -14,12 +14,11 @@ from google.protobuf.message import Message
 from otel_redis_cache.cli.http_receiver import listen_for_http
 from otel_redis_cache.cli.inbox import CAPACITY, Arrival, Inbox
 from otel_redis_cache.cli.overview import Overview
-from otel_redis_cache.cli.protocol import NotOtlpError, accept, reject
+from otel_redis_cache.cli.protocol import GRPC_PORT, HTTP_PORT, NotOtlpError, accept, reject
 from otel_redis_cache.cli.reach import place_of
 from otel_redis_cache.cli.receiver import LOOPBACK, Parse, listen_for_grpc
 from otel_redis_cache.cli.recordings import Player, Recorder, open_recorder
 
-GRPC_PORT, HTTP_PORT = 4317, 4318
 NO_ROOM = "otel-redis-cache top cannot read this fast: it has dropped the message"
 
 

@@ -30,6 +30,9 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
 )
 from opentelemetry.proto.metrics.v1.metrics_pb2 import Metric
 
+GRPC_PORT, HTTP_PORT = 4317, 4318
+"""Where OTLP is sent to, unless somebody says otherwise."""
+
 METRICS = "opentelemetry.proto.collector.metrics.v1.MetricsService"
 SPANS = "opentelemetry.proto.collector.trace.v1.TraceService"
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 import sys
-import threading
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -16,8 +14,8 @@ from pathlib import Path
 import click
 from rich.text import Text
 
-from otel_redis_cache.cli import intake
 from otel_redis_cache.cli.overview import Overview, View
+from otel_redis_cache.cli.protocol import GRPC_PORT, HTTP_PORT
 from otel_redis_cache.cli.reach import place_of
 from otel_redis_cache.cli.receiver import LOOPBACK, OccupiedError
 from otel_redis_cache.cli.recordings import RecordingError
@@ -80,21 +78,58 @@ class Place:
     show_default=True,
     help="Listen at this address. Beyond this machine anybody may send, and nothing is encrypted.",
 )
-@click.option("--grpc-port", type=click.IntRange(0, 65535), default=intake.GRPC_PORT, show_default=True,
-              help="Take OTLP over gRPC at this port; 0 takes a free one.")
-@click.option("--http-port", type=click.IntRange(0, 65535), default=intake.HTTP_PORT, show_default=True,
-              help="Take OTLP over HTTP at this port; 0 takes a free one.")
-@click.option("--record", type=click.Path(path_type=Path), metavar="FILE", help="Keep all that arrives in a new file.")
-@click.option("--replay", type=click.Path(path_type=Path), metavar="FILE", help="Show what was recorded; nothing listens.")
-@click.option("--speed", type=click.FloatRange(min=0, min_open=True), default=1.0, show_default=True,
-              help="Replay so many times as fast.")
-@click.option("--seconds", type=click.FloatRange(min=0, min_open=True),
-              help="Without a screen: write one report after so long, and end.")
-@click.option("--json", "as_json", is_flag=True,
-              help="Without a screen: write JSON, a line each second; with --seconds one document.")
+@click.option(
+    "--grpc-port",
+    type=click.IntRange(0, 65535),
+    default=GRPC_PORT,
+    show_default=True,
+    help="Take OTLP over gRPC at this port; 0 takes a free one.",
+)
+@click.option(
+    "--http-port",
+    type=click.IntRange(0, 65535),
+    default=HTTP_PORT,
+    show_default=True,
+    help="Take OTLP over HTTP at this port; 0 takes a free one.",
+)
+@click.option(
+    "--record",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Keep all that arrives in a new file.",
+)
+@click.option(
+    "--replay",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Show what was recorded; nothing listens.",
+)
+@click.option(
+    "--speed",
+    type=click.FloatRange(min=0, min_open=True),
+    default=1.0,
+    show_default=True,
+    help="Replay so many times as fast.",
+)
+@click.option(
+    "--seconds",
+    type=click.FloatRange(min=0, min_open=True),
+    help="Without a screen: write one report after so long, and end.",
+)
+@click.option(
+    "--json",
+    "as_json",
+    is_flag=True,
+    help="Without a screen: write JSON, a line each second; with --seconds one document.",
+)
 @click.option("--serve", is_flag=True, help="Show the screen in a browser.")
-@click.option("--serve-port", type=click.IntRange(1, 65535), default=SERVE_PORT, show_default=True,
-              help="Where the browser finds it, at the address that --host says.")
+@click.option(
+    "--serve-port",
+    type=click.IntRange(1, 65535),
+    default=SERVE_PORT,
+    show_default=True,
+    help="Where the browser finds it, at the address that --host says.",
+)
 def top(
     host: str,
     grpc_port: int,
@@ -129,9 +164,7 @@ def top(
             "the screen needs a terminal: use --seconds 10 for one report, --json for scripts, "
             "or --serve for a browser"
         )
-    source = (
-        _replay(replay, speed) if replay else _listen(host, grpc_port, http_port, record)
-    )
+    source = _replay(replay, speed) if replay else _listen(host, grpc_port, http_port, record)
     try:
         with source as place:
             if serve:
@@ -146,7 +179,9 @@ def top(
 
 @contextmanager
 def _listen(host: str, grpc_port: int, http_port: int, record: Path | None) -> Generator[Place]:
-    with intake.listen(host, grpc_port, http_port, record) as listening:
+    from otel_redis_cache.cli.intake import listen
+
+    with listen(host, grpc_port, http_port, record) as listening:
         grpc, http = listening.grpc_endpoint, listening.http_endpoint
         yield Place(
             listening.overview,
@@ -159,7 +194,9 @@ def _listen(host: str, grpc_port: int, http_port: int, record: Path | None) -> G
 
 @contextmanager
 def _replay(path: Path, speed: float) -> Generator[Place]:
-    with intake.replay(path, speed) as replaying:
+    from otel_redis_cache.cli.intake import replay
+
+    with replay(path, speed) as replaying:
         yield Place(
             replaying.overview,
             replaying.check,
@@ -196,13 +233,13 @@ def _serve(place: Place, host: str, port: int) -> None:
 
 def _write(place: Place, seconds: float | None, *, as_json: bool) -> None:
     """What there is, each second or once, without a screen."""
-    ended = threading.Event()
     with stopped_by_signals() as stopped:
         for _ in tick(INTERVAL, seconds or inf, stopped):
+            view = place.view()
             if place.is_over():
                 break
-            if seconds is None:
-                click.echo(json.dumps(asdict(place.view())))
+            if not seconds:
+                click.echo(json.dumps(asdict(view)))
     view = place.view()
     if as_json:
         click.echo(json.dumps(asdict(view), indent=2 if seconds else None))

@@ -76,7 +76,11 @@ class Page(Server):
 
     async def on_startup(self, app: web.Application) -> None:
         """Say where it is."""
-        print(f"{TopScreen.TITLE}: {self.public_url} shows it in a browser; Ctrl-C ends it", flush=True)
+        del app
+        print(
+            f"{TopScreen.TITLE}: {self.public_url} shows it in a browser; Ctrl-C ends it",
+            flush=True,
+        )
 
     async def _make_app(self) -> web.Application:
         app = await super()._make_app()

@@ -19,10 +19,18 @@ from textual.containers import Container, Vertical, VerticalScroll
 from textual.events import DescendantFocus
 from textual.widgets import DataTable, Footer, Input, Static, Tab, Tabs
 
-from otel_redis_cache.cli.overview import CallRow, Intake, View
+from otel_redis_cache.cli.overview import CallRow, View
 from otel_redis_cache.cli.picture import draw_waterfall
-from otel_redis_cache.cli.top_tables import ALL, CACHES, FAILED, SLOWEST, Figures, clock, compact
-from otel_redis_cache.cli.traces import Span, grow
+from otel_redis_cache.cli.top_tables import (
+    ALL,
+    CACHES,
+    FAILED,
+    SLOWEST,
+    Figures,
+    clock,
+    describe,
+)
+from otel_redis_cache.cli.traces import Span, arrange
 
 REFRESH_SECONDS = 1.0
 ROOM = 118
@@ -103,7 +111,9 @@ class FiguresTable(DataTable[RenderableType]):
             width = column.full_width if self.has_room else column.width
             self.add_column(self._label(number), width=width and width + 1, key=str(number))
         for row in self._rows:
-            first, *others = (_aligned(column.draw(row), column.is_number) for _, column in shown)
+            first, *others = (
+                _aligned(column.draw(row), is_number=column.is_number) for _, column in shown
+            )
             self.add_row(first, *(Padding(cell, (0, 0, 0, 1)) for cell in others))
 
     def _label(self, number: int) -> Text:
@@ -162,7 +172,10 @@ class TopScreen(App[None]):
 
     TITLE = "otel-redis-cache top"
     ENABLE_COMMAND_PALETTE = False
-    HORIZONTAL_BREAKPOINTS: ClassVar[list[tuple[int, str]] | None] = [(0, "-narrow"), (140, "-wide")]
+    HORIZONTAL_BREAKPOINTS: ClassVar[list[tuple[int, str]] | None] = [
+        (0, "-narrow"),
+        (140, "-wide"),
+    ]
     VERTICAL_BREAKPOINTS: ClassVar[list[tuple[int, str]] | None] = [(0, "-low"), (40, "-high")]
     CSS_PATH = "top_screen.tcss"
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -199,13 +212,17 @@ class TopScreen(App[None]):
         self._is_paused = False
         self._wanted = ""
         self._calls = SLOWEST.name
+        self.fault: Exception | None = None
+        """What has ended it, if nobody has."""
 
     def compose(self) -> ComposeResult:
         """A head, the panels, and the keys."""
         yield Static(id="head")
         yield Tabs(
-            *(Tab(f"{number} {title.removesuffix(' calls')}", id=name)
-              for number, (name, title) in enumerate(TITLES.items(), start=1))
+            *(
+                Tab(f"{number} {title.removesuffix(' calls')}", id=name)
+                for number, (name, title) in enumerate(TITLES.items(), start=1)
+            )
         )
         yield Static(self._welcome, id="welcome", markup=False)
         with Container(id="panels"):
@@ -229,7 +246,11 @@ class TopScreen(App[None]):
     async def _look(self) -> None:
         """Show what there is to see now, unless somebody wants to look at what was there before."""
         if self._view is None or not self._is_paused:
-            self._view = await asyncio.to_thread(self._source.view)
+            try:
+                self._view = await asyncio.to_thread(self._source.view)
+            except Exception as fault:  # noqa: BLE001 - whoever has started the screen tells it
+                self.fault = fault
+                self.exit()
         self._draw()
 
     def _draw(self) -> None:
@@ -252,7 +273,7 @@ class TopScreen(App[None]):
             Text.assemble((self.TITLE, "bold"), "  ", (self._about, "dim")),
             Text.assemble(state, " ", clock(view.time)),
         )
-        return Group(head, _describe(view.intake, self._wanted))
+        return Group(head, describe(view.intake, self._wanted))
 
     @work(exclusive=True)
     async def _draw_trace(self) -> None:
@@ -265,12 +286,14 @@ class TopScreen(App[None]):
             return
         spans = await asyncio.to_thread(self._source.trace, call.trace_id)
         trace.border_title = f"Trace {call.trace_id} · {call.service}"
-        root = grow(spans)
-        waterfall.update(draw_waterfall(root) if root else "Its spans are not here.")
+        roots = arrange(spans)
+        waterfall.update(draw_waterfall(*roots) if roots else "Its spans are not here.")
 
     @on(DescendantFocus)
     def _follow_focus(self, event: DescendantFocus) -> None:
-        panel = next((each for each in event.widget.ancestors_with_self if each.has_class("panel")), None)
+        panel = next(
+            (each for each in event.widget.ancestors_with_self if each.has_class("panel")), None
+        )
         if panel is None or panel.id is None:
             return
         with self.prevent(Tabs.TabActivated):
@@ -367,27 +390,8 @@ class TopScreen(App[None]):
         return self.focused if isinstance(self.focused, FiguresTable) else None
 
 
-def _aligned(cell: RenderableType, is_number: bool) -> RenderableType:
+def _aligned(cell: RenderableType, *, is_number: bool) -> RenderableType:
     if is_number and isinstance(cell, Text):
         cell = cell.copy()
         cell.justify = "right"
     return cell
-
-
-def _describe(intake: Intake, wanted: str) -> Text:
-    """What comes in, what was lost, and what of it is shown."""
-    parts = [
-        Text(
-            f"{compact(intake.spans_per_second)} spans/s, {compact(intake.points_per_second)} points/s, "
-            f"{intake.series:,} series, {intake.senders:,} senders"
-        )
-    ]
-    lost = {
-        "spans dropped": intake.spans_dropped,
-        "points dropped": intake.points_dropped,
-        "not OTLP": intake.malformed,
-    }
-    parts += [Text(f"{count:,} {what}", "bold yellow") for what, count in lost.items() if count]
-    if wanted:
-        parts.append(Text(f"only “{wanted}”", "bold"))
-    return Text(" · ").join(parts)

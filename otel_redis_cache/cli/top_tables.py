@@ -14,7 +14,7 @@ from rich.filesize import decimal
 from rich.table import Table
 from rich.text import Text
 
-from otel_redis_cache.cli.overview import CacheRow, CallRow, PoolRow, ServerRow, View
+from otel_redis_cache.cli.overview import CacheRow, CallRow, Intake, PoolRow, ServerRow, View
 from otel_redis_cache.cli.picture import TREND, Sparkline, milliseconds, percent
 
 UNKNOWN = Text("-", "dim")
@@ -95,12 +95,33 @@ def draw_figures(figures: Figures[Any], view: View) -> Table:
 
 def compact(number: float) -> str:
     """A number in at most six characters: 0.5, 12.3, 1,234, 123k, 1.23M."""
+    if 0 < number < 0.05:
+        return "<0.1"
     if number < 99.95:
         return f"{number:.1f}" if number % 1 else f"{number:.0f}"
     if number < 9_999.5:
         return f"{number:,.0f}"
     power = min(int(math.log10(number) // 3), 5)
     return f"{number / 1_000**power:.3g}{' kMGTP'[power]}"
+
+
+def describe(intake: Intake, wanted: str = "") -> Text:
+    """What comes in, what was lost, and what of it is shown."""
+    parts = [
+        Text(
+            f"{compact(intake.spans_per_second)} spans/s, {compact(intake.points_per_second)} points/s, "
+            f"{intake.series:,} series, {intake.senders:,} sender{'' if intake.senders == 1 else 's'}"
+        )
+    ]
+    lost = {
+        "spans dropped": intake.spans_dropped,
+        "points dropped": intake.points_dropped,
+        "not OTLP": intake.malformed,
+    }
+    parts += [Text(f"{count:,} {what}", "bold yellow") for what, count in lost.items() if count]
+    if wanted:
+        parts.append(Text(f"only “{wanted}”", "bold"))
+    return Text(" · ").join(parts)
 
 
 def clock(seconds: float) -> str:
@@ -217,7 +238,9 @@ CACHES = Figures[CacheRow](
         _number("removed/s", lambda cache: sum(cache.invalidations_per_second.values())),
         _number("no TTL/s", lambda cache: cache.writes_without_ttl_per_second, alarm="yellow"),
         _number("entries", lambda cache: cache.entries, is_spare=True),
-        _number("memory", lambda cache: cache.bytes, lambda size: decimal(round(size)), is_spare=True),
+        _number(
+            "memory", lambda cache: cache.bytes, lambda size: decimal(round(size)), is_spare=True
+        ),
         _removals(),
     ),
     sorted_by=1,
