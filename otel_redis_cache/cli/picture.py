@@ -160,7 +160,8 @@ def milliseconds(seconds: float | None) -> str:
     """A duration; the unit stands in the header."""
     if seconds is None:
         return "-"
-    return f"{seconds * 1e3:,.2f}" if seconds < 0.01 else f"{seconds * 1e3:,.1f}"
+    digits = 2 if seconds < 0.01 else 1 if seconds < 1 else 0
+    return f"{seconds * 1e3:,.{digits}f}"
 
 
 def _period(seconds: float | None) -> str:

@@ -8,6 +8,7 @@ import signal
 from collections.abc import Sequence
 from typing import Any, ClassVar, Protocol
 
+from rich.align import Align
 from rich.console import Group, RenderableType
 from rich.padding import Padding
 from rich.table import Table
@@ -73,6 +74,17 @@ class FiguresTable(DataTable[RenderableType]):
         """Whether there is room for all columns."""
         return self.size.width >= ROOM
 
+    @property
+    def shown(self) -> Sequence[int]:
+        """The columns that are shown."""
+        columns = self.figures.columns
+        return [at for at, it in enumerate(columns) if self.has_room or not it.is_spare]
+
+    def sort_by_next(self) -> None:
+        """Sort by the column after the one that it is sorted by."""
+        after = [number for number in self.shown if number > self.sorted_by]
+        self.sort_by((after or self.shown)[0])
+
     def sort_by(self, column: int) -> None:
         """Sort by a column; by the one that it is sorted by, the other way round."""
         if column == self.sorted_by:
@@ -102,23 +114,17 @@ class FiguresTable(DataTable[RenderableType]):
         return Text.assemble((str(columns[0].draw(row)), "bold"), "  ", told)
 
     def _add_all(self) -> None:
-        shown = [
-            (number, column)
-            for number, column in enumerate(self.figures.columns)
-            if self.has_room or not column.is_spare
-        ]
-        for number, column in shown:
+        columns = [self.figures.columns[number] for number in self.shown]
+        for number, column in zip(self.shown, columns, strict=True):
             width = column.full_width if self.has_room else column.width
             self.add_column(self._label(number), width=width and width + 1, key=str(number))
         for row in self._rows:
-            first, *others = (
-                _aligned(column.draw(row), is_number=column.is_number) for _, column in shown
-            )
+            first, *others = (_aligned(it.draw(row), is_number=it.is_number) for it in columns)
             self.add_row(first, *(Padding(cell, (0, 0, 0, 1)) for cell in others))
 
     def _label(self, number: int) -> Text:
         column = self.figures.columns[number]
-        mark = "" if number != self.sorted_by else "▼" if self.is_descending else "▲"
+        mark = " " if number != self.sorted_by else "▼" if self.is_descending else "▲"
         if column.is_number:
             return Text(mark + column.title, justify="right")
         return Text(f"{' ' if number else ''}{column.title}{mark}")
@@ -355,7 +361,7 @@ class TopScreen(App[None]):
     def action_sort(self) -> None:
         """Sort by the next column."""
         if (table := self._table()) is not None:
-            table.sort_by((table.sorted_by + 1) % len(table.figures.columns))
+            table.sort_by_next()
             self._draw()
 
     def action_reverse(self) -> None:
@@ -391,7 +397,4 @@ class TopScreen(App[None]):
 
 
 def _aligned(cell: RenderableType, *, is_number: bool) -> RenderableType:
-    if is_number and isinstance(cell, Text):
-        cell = cell.copy()
-        cell.justify = "right"
-    return cell
+    return Align.right(cell) if is_number else cell
