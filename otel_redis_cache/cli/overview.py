@@ -154,7 +154,9 @@ class Overview:
         self._dropped = Counter[str]()
         self._malformed = 0
         self._senders: dict[str, float] = {}
-        self._lock = threading.Lock()
+        # Who counts what came in does not wait for who reads it, or draws.
+        self._counting = threading.Lock()
+        self._looking = threading.Lock()
 
     def now(self) -> float:
         """What time it is where the messages come from."""
@@ -162,20 +164,20 @@ class Overview:
 
     def note(self, export: Export, *, is_dropped: bool) -> None:
         """Count what came in."""
-        with self._lock:
+        with self._counting:
             self._rates[export.service].add(export.count, self._clock())
             if is_dropped:
                 self._dropped[export.service] += export.count
 
     def note_malformed(self) -> None:
         """Count a message that is none."""
-        with self._lock:
+        with self._counting:
             self._malformed += 1
 
     def read(self, arrival: Arrival) -> None:
         """Take in one message."""
         request, now = arrival.export.request, arrival.time
-        with self._lock:
+        with self._looking:
             if isinstance(request, SpansRequest):
                 resources = [each.resource for each in request.resource_spans]
                 self._calls.record(request, len(arrival.export.body), now)
@@ -183,13 +185,14 @@ class Overview:
                 resources = [each.resource for each in request.resource_metrics]
                 reading = Reading(request)
                 self._measurements.record(reading.points(), now)
-                self._dropped[METRICS] += reading.senseless
+                with self._counting:
+                    self._dropped[METRICS] += reading.senseless
             self._hear(resources, now)
 
     def view(self) -> View:
         """What there is to see now."""
         now = self._clock()
-        with self._lock:
+        with self._looking:
             return View(
                 time=now,
                 caches=self._caches(now),
@@ -205,7 +208,7 @@ class Overview:
 
         Of every call in the view they are kept; of others as long as there is room.
         """
-        with self._lock:
+        with self._looking:
             return self._calls.trace(trace_id)
 
     def _hear(self, resources: Sequence[Resource], now: float) -> None:
@@ -336,15 +339,16 @@ class Overview:
         return dict(sums)
 
     def _intake(self, now: float) -> Intake:
-        return Intake(
-            spans_per_second=self._rates[SPANS].per_second(now),
-            points_per_second=self._rates[METRICS].per_second(now),
-            series=self._measurements.series,
-            spans_dropped=self._dropped[SPANS],
-            points_dropped=self._dropped[METRICS] + self._measurements.dropped,
-            malformed=self._malformed,
-            senders=sum(now - heard <= SENDER_SECONDS for heard in self._senders.values()),
-        )
+        with self._counting:
+            return Intake(
+                spans_per_second=self._rates[SPANS].per_second(now),
+                points_per_second=self._rates[METRICS].per_second(now),
+                series=self._measurements.series,
+                spans_dropped=self._dropped[SPANS],
+                points_dropped=self._dropped[METRICS] + self._measurements.dropped,
+                malformed=self._malformed,
+                senders=sum(now - heard <= SENDER_SECONDS for heard in self._senders.values()),
+            )
 
 
 class _Rate:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from io import BufferedReader, BufferedWriter, BytesIO
 from pathlib import Path
 from typing import Final, TypeVar, cast
@@ -88,7 +88,7 @@ def open_recorder(path: Path) -> Generator[Recorder]:
     """Begin a recording in a file that is not there yet.
 
     Raises:
-        RecordingError: it is there, or cannot be made.
+        RecordingError: it is there, or cannot be written.
     """
     try:
         file = path.open("xb")
@@ -98,8 +98,11 @@ def open_recorder(path: Path) -> Generator[Recorder]:
         raise RecordingError(
             f"cannot record to {path}: {error.strerror}; name a file that can be written"
         ) from None
-    with file:
+    try:
         yield Recorder(path, file)
+    finally:
+        with suppress(OSError):  # all is written already, or has failed before
+            file.close()
 
 
 def read(path: Path) -> Iterator[Arrival]:

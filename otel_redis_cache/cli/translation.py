@@ -148,8 +148,8 @@ def _on_grid(point: metrics.ExponentialHistogramDataPoint) -> Distribution | Non
         return None
     lowest = LOWEST_POWER * GRID
     for index, count in enumerate(point.positive.bucket_counts, start=point.positive.offset):
-        # A bucket with this index ends where the next one begins; a coarser one counts at its end.
-        step = index >> finer if finer >= 0 else ((index + 1) << -finer) - 1
+        # A coarser bucket counts in its middle.
+        step = index >> finer if finer >= 0 else ((2 * index + 1) << -finer) >> 1
         counts[min(max(step + 1 - lowest, 0), len(GRID_BOUNDS))] += count
     return Distribution(GRID_BOUNDS, tuple(counts), point.max if point.HasField("max") else None)
 
