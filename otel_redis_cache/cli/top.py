@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
@@ -16,7 +15,6 @@ from rich.text import Text
 
 from otel_redis_cache.cli.overview import Overview, View
 from otel_redis_cache.cli.protocol import GRPC_PORT, HTTP_PORT
-from otel_redis_cache.cli.reach import place_of
 from otel_redis_cache.cli.receiver import LOOPBACK, OccupiedError
 from otel_redis_cache.cli.recordings import RecordingError
 from otel_redis_cache.cli.screen import open_console
@@ -175,6 +173,8 @@ def top(
                 _write(place, seconds, as_json=as_json)
     except (OccupiedError, RecordingError) as error:
         raise Trouble(str(error)) from None
+    except ModuleNotFoundError as missing:
+        raise Trouble(f"top needs {missing.name}: pip install 'otel-redis-cache[cli]'") from None
 
 
 @contextmanager
@@ -222,13 +222,7 @@ def _show(place: Place) -> None:
 def _serve(place: Place, host: str, port: int) -> None:
     from otel_redis_cache.cli.top_browser import serve
 
-    try:
-        serve(place, host, port, about=place.about, welcome=place.welcome)
-    except OSError as error:
-        why = os.strerror(error.errno) if error.errno else str(error)
-        raise OccupiedError(
-            f"cannot serve at {place_of(host, port)}: {why}; choose another --serve-port"
-        ) from None
+    serve(place, host, port, about=place.about, welcome=place.welcome)
 
 
 def _write(place: Place, seconds: float | None, *, as_json: bool) -> None:

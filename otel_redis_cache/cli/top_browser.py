@@ -5,6 +5,7 @@ Started as a program, with the address of the process that receives, this is suc
 
 from __future__ import annotations
 
+import asyncio
 import os
 import secrets
 import shlex
@@ -13,12 +14,14 @@ import threading
 from collections.abc import Awaitable, Callable, Sequence
 from multiprocessing.managers import BaseManager
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 from aiohttp import web
 from textual_serve.server import Server
 
 from otel_redis_cache.cli.overview import View
+from otel_redis_cache.cli.receiver import probe
 from otel_redis_cache.cli.top_screen import Source, TopScreen
 from otel_redis_cache.cli.traces import Span
 
@@ -70,6 +73,7 @@ class Page(Server):
             public_url=f"http://{name}:{port}",
             templates_path=templates,
         )
+        self._screens = set[asyncio.Task[Any] | None]()
 
     def initialize_logging(self) -> None:
         """Leave the log as it is."""
@@ -81,6 +85,21 @@ class Page(Server):
             f"{TopScreen.TITLE}: {self.public_url} shows it in a browser; Ctrl-C ends it",
             flush=True,
         )
+
+    async def on_shutdown(self, app: web.Application) -> None:
+        """End the screens; without that, pages that stay open are waited for."""
+        del app
+        for screen in filter(None, self._screens):
+            screen.cancel()
+
+    async def handle_websocket(self, request: web.Request) -> web.WebSocketResponse:
+        """Be the way to the screen of one page."""
+        screen = asyncio.current_task()
+        self._screens.add(screen)
+        try:
+            return await super().handle_websocket(request)
+        finally:
+            self._screens.discard(screen)
 
     async def _make_app(self) -> web.Application:
         app = await super()._make_app()
@@ -102,8 +121,9 @@ def serve(source: Source, host: str, port: int, *, about: str, welcome: str) -> 
     """Serve the screen until somebody ends it.
 
     Raises:
-        OSError: the port is not to be had.
+        OccupiedError: there is no listening there.
     """
+    probe(host, port)
     key = secrets.token_bytes()
     window = Window(source, about, welcome)
     Lender.register("window", lambda: window)

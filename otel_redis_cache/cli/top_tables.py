@@ -106,22 +106,24 @@ def compact(number: float) -> str:
 
 
 def describe(intake: Intake, wanted: str = "") -> Text:
-    """What comes in, what was lost, and what of it is shown."""
-    parts = [
-        Text(
-            f"{compact(intake.spans_per_second)} spans/s, {compact(intake.points_per_second)} points/s, "
-            f"{intake.series:,} series, {intake.senders:,} sender{'' if intake.senders == 1 else 's'}"
-        )
-    ]
+    """What of it is shown, what was lost, and what comes in: the rest may be cut off."""
     lost = {
         "spans dropped": intake.spans_dropped,
         "points dropped": intake.points_dropped,
         "not OTLP": intake.malformed,
     }
-    parts += [Text(f"{count:,} {what}", "bold yellow") for what, count in lost.items() if count]
-    if wanted:
-        parts.append(Text(f"only “{wanted}”", "bold"))
-    return Text(" · ").join(parts)
+    senders = f"{intake.senders:,} sender{'' if intake.senders == 1 else 's'}"
+    parts = [
+        *([Text(f"only “{wanted}”", "bold")] if wanted else ()),
+        *(Text(f"{count:,} {what}", "bold yellow") for what, count in lost.items() if count),
+        Text(
+            f"{compact(intake.spans_per_second)} spans/s, {compact(intake.points_per_second)} points/s, "
+            f"{intake.series:,} series, {senders}"
+        ),
+    ]
+    text = Text(" · ").join(parts)
+    text.no_wrap, text.overflow = True, "ellipsis"
+    return text
 
 
 def clock(seconds: float) -> str:

@@ -126,7 +126,9 @@ async def shown(
         about="gRPC 127.0.0.1:4317 · HTTP 127.0.0.1:4318",
         welcome="Send here!",
     )
+    screen.animation_level = "none"
     async with screen.run_test(size=size) as pilot:
+        await until(pilot, lambda: "Quit" in text(pilot))  # the footer is there last
         await settle(pilot)
         yield pilot
 
@@ -201,6 +203,7 @@ async def test_everything_on_a_large_screen() -> None:
         assert text(pilot) == snapshot("""\
 
  otel-redis-cache top  gRPC 127.0.0.1:4317 · HTTP 127.0.0.1:4318                                                                                       12:00:00
+ 1,204 spans/s, 50.3 points/s, 87 series, 3 senders
 ╭─ Caches ─────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────╮
 │ cache      ▼/s   hits            trend p50 ms p95 ms p99 ms removed/s no TTL/s entries memory removed/s by reason                                            │
 │ product  1,234  83.6%       ▁▂▄▅▇████▅   0.37   1.80   10.1      12.3        0   1.23M 987.7  12.3 deploy, <0.1 expire                                       │
@@ -225,7 +228,6 @@ async def test_everything_on_a_large_screen() -> None:
 │      time call    cache      ▼ms error        service                        ││     ▼time call    cache       ms error        service                        │
 │  11:59:30 MGET    product  250.0 -            shop                           ││  11:59:59 GET     product   0.40 WRONGTYPE    shop                           │
 │  11:59:57 HGETALL session   2.10 TimeoutError accounts                       ││  11:59:57 HGETALL session   2.10 TimeoutError accounts                       │
-│                                                                              ││                                                                              │
 │                                                                              ││                                                                              │
 │                                                                              ││                                                                              │
 │                                                                              ││                                                                              │
@@ -437,7 +439,7 @@ async def test_an_empty_table_says_what_would_fill_it() -> None:
 async def test_what_is_lost_is_never_silent() -> None:
     intake = replace(VIEW.intake, spans_dropped=12_345, points_dropped=6, malformed=1)
     async with shown(Fixed(replace(VIEW, intake=intake)), LARGE) as pilot:
-        assert "12,345 spans dropped · 6 points dropped · 1 not OTLP" in text(pilot)
+        assert "12,345 spans dropped · 6 points dropped · 1 not OTLP · 1,204 spans/s" in text(pilot)
         strips = pilot.app.screen._compositor.render_strips()
         lost = [segment for strip in strips for segment in strip if "dropped" in segment.text]
         assert {str(segment.style and segment.style.bold) for segment in lost} == {"True"}
