@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import http.client
 import json
+import socket
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -315,6 +316,15 @@ class TestPorts:
             f"cannot listen at 127.0.0.1:{port}: Address already in use; "
             "end who listens there, or choose another port"
         )
+
+    def test_nobody_shares_a_port(self) -> None:
+        with listen(grpc_port=0, http_port=0) as listening:
+            for endpoint in (listening.grpc_endpoint, listening.http_endpoint):
+                host, port = endpoint.removeprefix("http://").split(":")
+                with socket.socket() as other:
+                    other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+                    with pytest.raises(OSError, match="in use"):
+                        other.bind((host, int(port)))
 
     def test_a_name_that_nobody_knows_is_said_so(self) -> None:
         with pytest.raises(OccupiedError, match=r"the name nowhere\.invalid is not known here"):

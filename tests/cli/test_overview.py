@@ -345,6 +345,10 @@ class TestTraces:
         for number in range(50):
             screen.take(spans(*[0.1] * 100, first=100 * number))
         assert len(screen.overview.trace(f"{1:032x}")) == calls.TRACE_SPANS
+        pages = screen.overview._calls._pages
+        assert max(len(spans) for page in pages for spans in page.traces.values()) == (
+            calls.TRACE_SPANS
+        )
 
     @pytest.mark.parametrize("trace_id", ["", "zz", "0" * 32])
     def test_one_that_is_not_known_has_no_spans(self, screen: Screen, trace_id: str) -> None:
