@@ -10,20 +10,21 @@ from __future__ import annotations
 import multiprocessing
 import os
 import time
-import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
-from threading import Thread
 
 import click
 import grpc
+import requests
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 
 from benchmarks.load import payloads
 from benchmarks.payloads import Points, Spans
+from otel_redis_cache.cli.inbox import CAPACITY
 from otel_redis_cache.cli.intake import listen
 
 VIEWS_PER_SECOND = 4
@@ -68,50 +69,66 @@ class Result:
         )
 
 
-def measure(protocol: str, rate: float, seconds: float, senders: int = 1) -> Result:
+def measure(
+    protocol: str, rate: float, seconds: float, senders: int = 4, capacity: int = CAPACITY
+) -> Result:
     """Send spans at a rate, in all, and points once a second."""
     made = payloads()
     processors = sorted(os.sched_getaffinity(0))
-    with _receiver(processors[0]) as (pipe, endpoints):
+    with _receiver(processors[0], capacity) as (pipe, endpoints):
         os.sched_setaffinity(0, processors[1:] or processors)
         try:
-            sent = [0] * senders
-            rejected = [0] * senders
-            started = time.monotonic()
-
-            def send(number: int) -> None:
-                with _sender(protocol, endpoints) as post:
-                    spans, points = made["spans"], made["points"]
-                    seconds_sent = count = 0
-                    while (elapsed := time.monotonic() - started) < seconds:
-                        if not number and elapsed >= seconds_sent:
-                            for process in range(PROCESSES):
-                                post(points, process)
-                            seconds_sent += 1
-                        answer = post(spans, count * senders + number)
-                        count += 1
-                        sent[number] += spans.items
-                        lost = ExportTraceServiceResponse.FromString(answer).partial_success
-                        rejected[number] += lost.rejected_spans
-                        due = sent[number] * senders / rate
-                        time.sleep(max(due - (time.monotonic() - started), 0))
-
-            threads = [Thread(target=send, args=(number,)) for number in range(senders)]
-            for thread in threads:
-                thread.start()
-            for thread in threads:
-                thread.join()
+            with ThreadPoolExecutor(senders) as threads:
+                started = time.monotonic()
+                counts = list(
+                    threads.map(
+                        lambda number: _send(
+                            protocol, endpoints, made, number, senders, rate, started + seconds
+                        ),
+                        range(senders),
+                    )
+                )
             took = time.monotonic() - started
             pipe.send("stop")
-            return Result(sent=sum(sent), seconds=took, rejected=sum(rejected), **pipe.recv())
+            sent, rejected = map(sum, zip(*counts, strict=True))
+            return Result(sent=sent, seconds=took, rejected=rejected, **pipe.recv())
         finally:
             os.sched_setaffinity(0, processors)
 
 
+def _send(
+    protocol: str,
+    endpoints: tuple[str, str],
+    made: Mapping[str, Spans | Points],
+    number: int,
+    senders: int,
+    rate: float,
+    until: float,
+) -> tuple[int, int]:
+    """What one of several senders does: spans that were sent, and that were rejected."""
+    spans, points = made["spans"], made["points"]
+    sent = rejected = 0
+    started = next_points = time.monotonic()
+    with _sender(protocol, endpoints) as post:
+        while (now := time.monotonic()) < until:
+            if not number and now >= next_points:
+                next_points += 1
+                for process in range(PROCESSES):
+                    post(points, process)
+            answer = post(spans, sent // spans.items * senders + number)
+            sent += spans.items
+            lost = ExportTraceServiceResponse.FromString(answer).partial_success
+            rejected += lost.rejected_spans
+            time.sleep(max(started + sent * senders / rate - time.monotonic(), 0))
+    return sent, rejected
+
+
 @contextmanager
-def _receiver(processor: int) -> Iterator[tuple[Connection, tuple[str, str]]]:
+def _receiver(processor: int, capacity: int) -> Iterator[tuple[Connection, tuple[str, str]]]:
     here, there = multiprocessing.Pipe()
-    process = multiprocessing.get_context("spawn").Process(target=_receive, args=(there, processor))
+    process = multiprocessing.get_context("spawn").Process(
+        target=_receive, args=(there, processor, capacity)
+    )
     process.start()
     try:
         yield here, here.recv()
@@ -122,9 +139,9 @@ def _receiver(processor: int) -> Iterator[tuple[Connection, tuple[str, str]]]:
         process.close()
 
 
-def _receive(pipe: Connection, processor: int) -> None:
+def _receive(pipe: Connection, processor: int, capacity: int) -> None:
     os.sched_setaffinity(0, {processor})
-    with listen(grpc_port=0, http_port=0) as listening:
+    with listen(grpc_port=0, http_port=0, capacity=capacity) as listening:
         pipe.send((listening.grpc_endpoint, listening.http_endpoint))
         began, used = time.monotonic(), time.process_time()
         slowest = points = 0.0
@@ -159,17 +176,15 @@ def _sender(protocol: str, endpoints: tuple[str, str]) -> Iterator[Send]:
             )
         return
 
-    def post(payload: Spans | Points, number: int) -> bytes:
-        path = "traces" if isinstance(payload, Spans) else "metrics"
-        request = urllib.request.Request(
-            f"{by_http}/v1/{path}",
-            payload.fresh(number),
-            {"Content-Type": "application/x-protobuf"},
-        )
-        with urllib.request.urlopen(request, timeout=30) as answer:
-            return answer.read()
+    with requests.Session() as session:
 
-    yield post
+        def post(payload: Spans | Points, number: int) -> bytes:
+            path = "traces" if isinstance(payload, Spans) else "metrics"
+            kind = {"Content-Type": "application/x-protobuf"}
+            body = payload.fresh(number)
+            return session.post(f"{by_http}/v1/{path}", body, headers=kind, timeout=30).content
+
+        yield post
 
 
 @click.command()

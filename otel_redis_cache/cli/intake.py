@@ -52,6 +52,7 @@ def listen(
     host: str = LOOPBACK,
     grpc_port: int = GRPC_PORT,
     http_port: int = HTTP_PORT,
+    *,
     record: Path | None = None,
     capacity: int = CAPACITY,
 ) -> Generator[Listening]:
