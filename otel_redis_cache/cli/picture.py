@@ -123,8 +123,8 @@ def draw_waterfall(*roots: Branch) -> Table:
     for guides, span in rows:
         style = _style(span)
         table.add_row(
-            Text.assemble((guides, "dim"), span.name),
-            Text(_outcome(span), style),
+            Text.assemble((guides, "dim"), printable(span.name)),
+            Text(printable(_outcome(span)), style),
             milliseconds(span.seconds),
             _bar(span, begin, end, style),
         )
@@ -145,6 +145,11 @@ def _table(*headers: str) -> Table:
     for number, header in enumerate(headers):
         table.add_column(header, justify="right" if number else "left", no_wrap=True)
     return table
+
+
+def printable(text: str) -> str:
+    """A text of somebody else's, of which a terminal takes nothing for an order."""
+    return "".join(letter if letter.isprintable() else "�" for letter in text)
 
 
 def percent(ratio: float | None) -> str:

@@ -181,7 +181,7 @@ def top(
 def _listen(host: str, grpc_port: int, http_port: int, record: Path | None) -> Generator[Place]:
     from otel_redis_cache.cli.intake import listen
 
-    with listen(host, grpc_port, http_port, record) as listening:
+    with listen(host, grpc_port, http_port, record=record) as listening:
         grpc, http = listening.grpc_endpoint, listening.http_endpoint
         yield Place(
             listening.overview,

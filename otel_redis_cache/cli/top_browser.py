@@ -22,7 +22,7 @@ from textual_serve.server import Server
 
 from otel_redis_cache.cli.overview import View
 from otel_redis_cache.cli.receiver import probe
-from otel_redis_cache.cli.top_screen import Source, TopScreen
+from otel_redis_cache.cli.top_screen import NAME, Source, TopScreen
 from otel_redis_cache.cli.traces import Span
 
 KEY = "OTEL_REDIS_CACHE_TOP_KEY"
@@ -65,11 +65,12 @@ class Page(Server):
         """Run the command for each page."""
         templates = Path(__file__).parent / "top_page"
         name = f"[{host}]" if ":" in host else host
-        super().__init__(
+        base: Any = super()  # its types have a gap
+        base.__init__(
             shlex.join(command),
             host,
             port,
-            TopScreen.TITLE,
+            NAME,
             public_url=f"http://{name}:{port}",
             templates_path=templates,
         )
@@ -82,7 +83,7 @@ class Page(Server):
         """Say where it is."""
         del app
         print(
-            f"{TopScreen.TITLE}: {self.public_url} shows it in a browser; Ctrl-C ends it",
+            f"{NAME}: {self.public_url} shows it in a browser; Ctrl-C ends it",
             flush=True,
         )
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import Sequence
-from typing import Any, ClassVar, Protocol
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar, Protocol, TypeVar
 
 from rich.align import Align
 from rich.console import Group, RenderableType
@@ -18,10 +19,11 @@ from textual.app import App, ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Container, Vertical, VerticalScroll
 from textual.events import DescendantFocus
+from textual.markup import escape
 from textual.widgets import DataTable, Footer, Input, Static, Tab, Tabs
 
 from otel_redis_cache.cli.overview import CallRow, View
-from otel_redis_cache.cli.picture import draw_waterfall
+from otel_redis_cache.cli.picture import draw_waterfall, printable
 from otel_redis_cache.cli.top_tables import (
     ALL,
     CACHES,
@@ -37,7 +39,10 @@ REFRESH_SECONDS = 1.0
 ROOM = 118
 """Columns from which on a table shows all of its own."""
 
+NAME = "otel-redis-cache top"
 TRACE = "trace"
+T = TypeVar("T")
+
 TITLES = {**{figures.name: figures.title for figures in ALL}, TRACE: "Trace"}
 
 
@@ -104,6 +109,10 @@ class FiguresTable(DataTable[RenderableType]):
             self._choose(chosen)
             self.scroll_to(left, top, animate=False, immediate=True)
 
+    @on(DataTable.HeaderSelected)
+    def _sort_by_header(self, event: DataTable.HeaderSelected) -> None:
+        self.sort_by(self.shown[event.column_index])
+
     def describe(self) -> Text:
         """What there is no room for, of the row under the cursor."""
         row, columns = self.chosen, self.figures.columns
@@ -117,7 +126,7 @@ class FiguresTable(DataTable[RenderableType]):
         columns = [self.figures.columns[number] for number in self.shown]
         for number, column in zip(self.shown, columns, strict=True):
             width = column.full_width if self.has_room else column.width
-            self.add_column(self._label(number), width=width and width + 1, key=str(number))
+            self.add_column(self._label(number), width=width and width + 1)
         for row in self._rows:
             first, *others = (_aligned(it.draw(row), is_number=it.is_number) for it in columns)
             self.add_row(first, *(Padding(cell, (0, 0, 0, 1)) for cell in others))
@@ -162,7 +171,9 @@ class Panel(Vertical):
         nothing = self.query_one(".nothing", Static)
         nothing.display = not self.table.row_count
         is_hidden = wanted and self.figures.rows(view)
-        nothing.update(f"Nothing has “{wanted}” in it." if is_hidden else self.figures.nothing)
+        nothing.update(
+            Text(f"Nothing has “{wanted}” in it." if is_hidden else self.figures.nothing)
+        )
         self.describe()
 
     def describe(self) -> None:
@@ -176,13 +187,8 @@ class Panel(Vertical):
 class TopScreen(App[None]):
     """All that was received lately."""
 
-    TITLE = "otel-redis-cache top"
+    TITLE = NAME
     ENABLE_COMMAND_PALETTE = False
-    HORIZONTAL_BREAKPOINTS: ClassVar[list[tuple[int, str]] | None] = [
-        (0, "-narrow"),
-        (140, "-wide"),
-    ]
-    VERTICAL_BREAKPOINTS: ClassVar[list[tuple[int, str]] | None] = [(0, "-low"), (40, "-high")]
     CSS_PATH = "top_screen.tcss"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("q", "quit", "Quit"),
@@ -211,6 +217,8 @@ class TopScreen(App[None]):
         """
         # Where colours are unwelcome there are none at all; else there would be shades of grey.
         super().__init__(ansi_color=True if "NO_COLOR" in os.environ else None)
+        self.HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (140, "-wide")]
+        self.VERTICAL_BREAKPOINTS = [(0, "-low"), (40, "-high")]
         self._source = source
         self._about = about
         self._welcome = welcome
@@ -242,8 +250,8 @@ class TopScreen(App[None]):
 
     async def on_mount(self) -> None:
         """Look for the first time, and then every second."""
-        if threadless_signals := getattr(asyncio.get_running_loop(), "add_signal_handler", None):
-            threadless_signals(signal.SIGTERM, self.exit)
+        if sys.platform != "win32":
+            asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, self.exit)
         self.query_one(Tabs).can_focus = False
         self.action_show(CACHES.name)
         await self._look()
@@ -252,12 +260,17 @@ class TopScreen(App[None]):
     async def _look(self) -> None:
         """Show what there is to see now, unless somebody wants to look at what was there before."""
         if self._view is None or not self._is_paused:
-            try:
-                self._view = await asyncio.to_thread(self._source.view)
-            except Exception as fault:  # noqa: BLE001 - whoever has started the screen tells it
-                self.fault = fault
-                self.exit()
+            self._view = await self._ask(self._source.view)
         self._draw()
+
+    async def _ask(self, question: Callable[[], T]) -> T | None:
+        """What the source says, in a thread; where it fails, the screen ends."""
+        try:
+            return await asyncio.to_thread(question)
+        except Exception as fault:  # noqa: BLE001 - whoever has started the screen tells it
+            self.fault = fault
+            self.exit()
+            return None
 
     def _draw(self) -> None:
         view = self._view
@@ -276,7 +289,7 @@ class TopScreen(App[None]):
         head.add_column(no_wrap=True)
         state = ("PAUSED", "black on yellow") if self._is_paused else ("", "")
         head.add_row(
-            Text.assemble((self.TITLE, "bold"), "  ", (self._about, "dim")),
+            Text.assemble((NAME, "bold"), "  ", (self._about, "dim")),
             Text.assemble(state, " ", clock(view.time)),
         )
         return Group(head, describe(view.intake, self._wanted))
@@ -290,9 +303,8 @@ class TopScreen(App[None]):
             trace.border_title = "Trace"
             waterfall.update("Move to a call to see its trace.")
             return
-        spans = await asyncio.to_thread(self._source.trace, call.trace_id)
-        trace.border_title = f"Trace {call.trace_id} · {call.service}"
-        roots = arrange(spans)
+        roots = arrange(await self._ask(lambda: self._source.trace(call.trace_id)) or ())
+        trace.border_title = escape(printable(f"Trace {call.trace_id} · {call.service}"))
         waterfall.update(draw_waterfall(*roots) if roots else "Its spans are not here.")
 
     @on(DescendantFocus)
@@ -320,16 +332,13 @@ class TopScreen(App[None]):
         self._draw_trace()
 
     @on(DataTable.RowSelected)
-    def _open_trace(self, event: DataTable.RowSelected) -> None:
-        if event.data_table.id in {f"{SLOWEST.name}-table", f"{FAILED.name}-table"}:
+    def _open_trace(self) -> None:
+        if (table := self._table()) is not None and isinstance(table.chosen, CallRow):
             self.action_show(TRACE)
 
     @on(DataTable.HeaderSelected)
-    def _sort_by_header(self, event: DataTable.HeaderSelected) -> None:
-        table = event.data_table
-        if isinstance(table, FiguresTable) and event.column_key.value:
-            table.sort_by(int(event.column_key.value))
-            self._draw()
+    def _follow_header(self) -> None:
+        self._draw()
 
     @on(Input.Changed)
     def _filter(self, event: Input.Changed) -> None:

@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from otel_redis_cache.cli.overview import CacheRow, CallRow, Intake, PoolRow, ServerRow, View
-from otel_redis_cache.cli.picture import TREND, Sparkline, milliseconds, percent
+from otel_redis_cache.cli.picture import TREND, Sparkline, milliseconds, percent, printable
 
 UNKNOWN = Text("-", "dim")
 NUMBER_WIDTH = 6
@@ -135,7 +135,7 @@ def _text(
     title: str, value: Callable[[Row], str | None], style: str = "", *, is_spare: bool = False
 ) -> Column[Row]:
     def draw(row: Row) -> Text:
-        return Text(value(row) or "-", style, no_wrap=True)
+        return Text(printable(value(row) or "-"), style, no_wrap=True)
 
     return Column(title, value, draw, is_spare=is_spare)
 

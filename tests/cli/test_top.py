@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -182,7 +183,7 @@ def test_json_is_a_line_each_second_until_it_is_ended() -> None:
     lines = terminal.written.decode().replace("^C", "").splitlines()
     views: list[dict[str, Any]] = [json.loads(line) for line in lines]
     assert len(views) >= 3
-    assert all(later["time"] > view["time"] for view, later in zip(views, views[1:], strict=False))
+    assert all(later["time"] > view["time"] for view, later in pairwise(views))
 
 
 def test_a_report_in_time_is_all_that_is_asked_for() -> None:

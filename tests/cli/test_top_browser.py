@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import re
 import signal
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,7 +14,6 @@ from urllib.parse import urlsplit
 import httpx
 import psutil
 import pyte
-import pytest
 from playwright.sync_api import Page, WebSocket
 
 from tests.cli.test_top import FREE_PORTS, TOP, shop
@@ -53,12 +53,10 @@ class Received:
             self._stream.feed(frame)
 
     def wait_for(self, found: Callable[[str], object]) -> None:
-        for _ in range(300):
-            text = "\n".join(self._screen.display)
-            if found(text):
-                return
+        deadline = time.monotonic() + 30
+        while not found(text := "\n".join(self._screen.display)):
+            assert time.monotonic() < deadline, text
             self._page.wait_for_timeout(100)  # frames arrive meanwhile
-        pytest.fail(text)
 
 
 @contextmanager

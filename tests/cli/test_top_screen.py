@@ -445,6 +445,19 @@ async def test_what_is_lost_is_never_silent() -> None:
         assert {str(segment.style and segment.style.bold) for segment in lost} == {"True"}
 
 
+async def test_what_others_call_things_is_text_and_no_order() -> None:
+    name = "[/bold]\x1b[31m[@click=app.quit]GET\n"
+    call = replace(VIEW.slowest[0], name=name, cache=name, error=name, service=name)
+    cache = replace(CACHES[0], name=name, invalidations_per_second={name: 1.0})
+    server = replace(VIEW.servers[0], address=name)
+    view = replace(VIEW, slowest=[call], failed=[call], caches=[cache], servers=[server])
+    async with shown(Fixed(view), LARGE) as pilot:
+        seen = await press(pilot, "5")
+        assert "\x1b" not in seen
+        assert seen.count("[/bold]�[31m[@click=app.quit]GET�") >= 8
+        assert f"Nothing has “{name[:7]}x”" in await press(pilot, "slash", *name[:7], "x")
+
+
 async def test_all_keys_are_told() -> None:
     async with shown(size=LARGE) as pilot:
         keys = await press(pilot, "question_mark")

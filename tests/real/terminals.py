@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pyte
+from typing_extensions import Self
 
 from .processes import wait_until
 
@@ -53,7 +54,7 @@ class Terminal:
         self._lock = threading.Lock()
         self.written = bytearray()
 
-    def __enter__(self) -> Terminal:
+    def __enter__(self) -> Self:
         self._master, slave = pty.openpty()
         self.before = termios.tcgetattr(slave)
         self._slave = slave
