@@ -59,7 +59,7 @@ class Source(Protocol):
 
 
 class FiguresTable(DataTable[RenderableType]):
-    """One table, whose cursor stays on its row while figures and order change."""
+    """One table, whose cursor stays on its row while figures and order change, or at the top."""
 
     def __init__(self, figures: Figures[Any]) -> None:
         """Show nothing yet."""
@@ -100,7 +100,7 @@ class FiguresTable(DataTable[RenderableType]):
 
     def fill(self, view: View, wanted: str) -> None:
         """Show the rows of a view that are wanted."""
-        chosen, (left, top) = self.chosen, self.scroll_offset
+        chosen, (left, top) = self.chosen if self.cursor_row else None, self.scroll_offset
         found = self.figures.select(view, wanted)
         self._rows = self.figures.sort(found, self.sorted_by, descending=self.is_descending)
         with self.prevent(DataTable.RowHighlighted):

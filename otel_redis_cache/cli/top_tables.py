@@ -135,7 +135,8 @@ def _text(
     title: str, value: Callable[[Row], str | None], style: str = "", *, is_spare: bool = False
 ) -> Column[Row]:
     def draw(row: Row) -> Text:
-        return Text(printable(value(row) or "-"), style, no_wrap=True)
+        text = value(row)
+        return Text(printable(text), style, no_wrap=True) if text else UNKNOWN
 
     return Column(title, value, draw, is_spare=is_spare)
 
