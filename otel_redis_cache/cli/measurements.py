@@ -211,7 +211,9 @@ class _Stream:
         (since, before), (until, total) = self._readings[0], self._readings[-1]
         if self.is_silent(now) or until <= since:
             return NOTHING, 0.0
-        return total - before, until - since
+        more = total - before
+        # What is sent as a level may be below zero, and counts nothing then.
+        return more if more.count > 0 else NOTHING, until - since
 
 
 Identity = tuple[str, frozenset[tuple[str, str]], float]
