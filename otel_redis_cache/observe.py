@@ -360,7 +360,7 @@ class Observer:
         call.scope.is_busy = False
 
     def _describe_batch(self, call: Call) -> None:
-        call.commands = list(map(self._commands.describe, call.args))
+        call.commands = self._commands.describe_batch(call.args)
         waits = [c for c in call.commands if c.rule.blocking is not None and c.blocks]
         call.blocks = bool(waits) and not call.transaction
         call.operation, call.metric_operation = operation_of(

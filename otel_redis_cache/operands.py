@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence, Sized
+import functools
+from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
 from typing import cast
 
 from otel_redis_cache.facts import Operands, Reply
@@ -42,11 +43,25 @@ def whole(operand: object) -> int:
     return int(value) if value is not None and 0 <= value <= 1_000_000 else 0
 
 
-def options(operands: Operands, start: int) -> dict[str, object]:
+def options(operands: Operands, start: int) -> Mapping[str, object]:
     """The option words from a position on, with the operand of those that take one.
 
     What follows FIELDS are names and values of the application, no options.
     """
+    if len(operands) == start + 2:
+        name, value = operands[start:]
+        # Most are a time to live: read several times in a command, and the same in the next ones.
+        if type(name) is str and type(value) is int:
+            return _one_option(name, value)
+    return _options(operands, start)
+
+
+@functools.lru_cache(maxsize=256)
+def _one_option(name: str, value: int) -> Mapping[str, object]:
+    return _options((name, value), 0)
+
+
+def _options(operands: Operands, start: int) -> Mapping[str, object]:
     found: dict[str, object] = {}
     position = start
     while position < len(operands):
@@ -112,7 +127,7 @@ def count_of(reply: Reply) -> int:
     return int(reply) if isinstance(reply, int) and reply > 0 else 0
 
 
-def set_options(operands: Operands) -> dict[str, object]:
+def set_options(operands: Operands) -> Mapping[str, object]:
     """The options of ``SET key value ...``."""
     return options(operands, 2)
 
@@ -123,7 +138,7 @@ def set_accepted(operands: Operands, reply: Reply) -> bool | None:
     With GET the reply is the old value, of which redis-py leaves a bool where GET was not given
     as its keyword.
     """
-    given = set_options(operands) if len(operands) > 2 else {}
+    given: Mapping[str, object] = set_options(operands) if len(operands) > 2 else {}
     if "GET" not in given:
         return bool(reply)
     if reply is None:
