@@ -10,7 +10,7 @@ export COMPOSE_FILE ?= collector-config/compose.yaml
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install demo test check format bench bench-memory load collector dashboards up down golden sampler-coverage namespaces-coverage constraints clean
+.PHONY: help install demo test check format bench bench-memory load collector dashboards up down golden sampler-coverage namespaces-coverage hostile constraints clean
 
 help: ## List what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -73,6 +73,9 @@ sampler-coverage: .venv/.installed-dev ## Whether 95 % of the sampler's interval
 namespaces-coverage: .venv/.installed-dev ## Whether 95 % of the intervals of `namespaces` hold: 50 runs on a million keys of three servers
 	OTEL_REDIS_CACHE_NAMESPACES_RUNS=50 $(bin)/python -m pytest --log-cli-level=INFO \
 	  tests/cli/test_namespaces_coverage.py $(ARGS)
+
+hostile: .venv/.installed-dev ## Try a million hostile inputs of each kind, led by what they reach (ARGS="--runs 10000 --only setting")
+	$(bin)/python -m tests.hostile.fuzz $(ARGS)
 
 constraints: .venv/.installed-dev ## Pin the newest versions of everything in constraints.txt (needs uv)
 	uv pip compile --universal --python-version 3.10 --no-annotate --no-header --no-emit-index-url \

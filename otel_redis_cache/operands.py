@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
+from contextlib import suppress
 from typing import cast
 
 from otel_redis_cache.facts import Operands, Reply
@@ -12,6 +13,8 @@ DEADLINES = {"EX": (1.0, False), "PX": (1e3, False), "EXAT": (1.0, True), "PXAT"
 """Of each option: units in a second, and whether it is a moment of unix time."""
 
 SET_OPTIONS_WITH_VALUE = frozenset({*DEADLINES, "IFEQ", "IFNE", "IFDEQ", "IFDNE"})
+
+MAX_COUNT = 1 << 40
 
 MAX_WORD = 32
 """Characters of an option or a number; what is longer is neither."""
@@ -96,15 +99,21 @@ def seconds_by_option(
     return None
 
 
-def key_bytes(key: object) -> object:
-    """A key as Redis compares it: ``a``, ``b"a"`` and ``1``, ``"1"`` are the same."""
+def key_bytes(key: object) -> bytes | None:
+    """A key as Redis compares it: ``a``, ``b"a"`` and ``1``, ``"1"`` are the same.
+
+    None for what no client sends, which may not even be hashable.
+    """
+    if isinstance(key, bytes):
+        return key
     if isinstance(key, str):
         return key.encode("utf-8", "surrogatepass")
     if isinstance(key, memoryview | bytearray):
         return bytes(cast("bytes", key))
     if isinstance(key, int | float):
-        return repr(key).encode()
-    return key
+        with suppress(ValueError):  # of thousands of digits
+            return repr(key).encode()
+    return None
 
 
 def distinct(operands: Iterable[object]) -> int:
@@ -123,8 +132,8 @@ def elements(reply: Reply) -> Sequence[object]:
 
 
 def count_of(reply: Reply) -> int:
-    """A reply as a count; a bool counts as one."""
-    return int(reply) if isinstance(reply, int) and reply > 0 else 0
+    """A reply as a count; a bool counts as one, and no server holds more than the largest one."""
+    return min(int(reply), MAX_COUNT) if isinstance(reply, int) and reply > 0 else 0
 
 
 def set_options(operands: Operands) -> Mapping[str, object]:

@@ -307,8 +307,9 @@ def expiring_writes(commands: Sequence[tuple[Command, Reply]], now: float) -> Ex
                         if not is_past:
                             found.setdefault(writer, set()).add(key)
         elif command.rule.write is not None:
-            for key in command.at(command.rule.write.positions or command.rule.positions):
-                written.setdefault(key_bytes(key), []).append(index)
+            stored = command.at(command.rule.write.positions or command.rule.positions)
+            for key in map(key_bytes, stored):
+                written.setdefault(key, []).append(index)
     return found
 
 
