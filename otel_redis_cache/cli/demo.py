@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import signal
 import threading
@@ -44,7 +45,7 @@ from otel_redis_cache.settings import from_keywords
 
 SERVICE = "otel-redis-cache demo"
 SECONDS, SECONDS_OF_FAULTS = 20.0, 40.0
-LEAST_SECONDS_OF_FAULTS = 8.0
+LEAST_SECONDS_OF_FAULTS = 10.0
 """With less of them faults would run into each other."""
 
 EXPORT_SECONDS = 1.0
@@ -134,8 +135,8 @@ def _run(
         ):
             _watch(console, measurements, seconds, stopped, story)
         _summarise(console, measurements, traces, workload, relay)
-        if story:
-            console.print("", draw_faults(story.figures()), sep="\n")
+        if story and (figures := [*story.figures()]):
+            console.print("", draw_faults(figures), sep="\n")
 
 
 def _isolate() -> None:
@@ -186,6 +187,8 @@ def _instrumented(endpoint: str, watched: str | None) -> Generator[otlp.Telemetr
         if watched:
             stack.enter_context(_watched(watched))
         stack.callback(telemetry.flush)
+        if watched:  # the server is asked once more, now that all is quiet
+            stack.callback(time.sleep, 2 * WATCH_SECONDS)
         yield telemetry
 
 
@@ -207,13 +210,14 @@ def _watch(
     stopped: threading.Event,
     story: Story | None,
 ) -> None:
-    """Show the figures until the time is up or somebody has seen enough."""
+    """Show the figures until the time is up, or the story told, or somebody has seen enough."""
+    end = math.inf if story else seconds
     if console.is_terminal and not console.is_dumb_terminal:
         with Live(console=console, auto_refresh=False, transient=True) as live:
-            for elapsed in _tick(REFRESH_SECONDS, seconds, stopped):
+            for elapsed in _tick(REFRESH_SECONDS, end, stopped):
                 live.update(_draw(measurements, elapsed, seconds, story), refresh=True)
     else:
-        for elapsed in _tick(min(LINE_SECONDS, seconds / 4), seconds, stopped):
+        for elapsed in _tick(min(LINE_SECONDS, seconds / 4), end, stopped):
             if caches := measurements.caches():
                 console.print(f"{elapsed:4.0f} s  {describe_caches(caches)}", soft_wrap=True)
 

@@ -30,6 +30,9 @@ RETRIES = 1
 SHARE = 0.6
 """Of its time that a fault lasts; after that the shop has time to recover."""
 
+SEEN_SECONDS = 1.0
+"""That the last figures are on the screen."""
+
 DOWN_SECONDS = 2.0
 """That the server is away at most."""
 
@@ -218,7 +221,7 @@ class Story:
 
     @contextmanager
     def told(self, seconds: float, flush: Callable[[], object]) -> Generator[None]:
-        """Let it all happen in so many seconds, of which the first ones are calm.
+        """Let it all happen in about so many seconds, of which the first ones are calm; then stop.
 
         After a `flush` all that was measured until then has arrived.
 
@@ -227,13 +230,12 @@ class Story:
         """
         stopped = self._scene.stopped
 
-        def end_with(story: Future[None]) -> None:
-            if story.exception():
-                stopped.set()
+        def stop(_: Future[None]) -> None:
+            stopped.set()
 
         with ThreadPoolExecutor(1, thread_name_prefix="faults") as pool:
             story = pool.submit(self._tell, seconds / (len(FAULTS) + 1), flush)
-            story.add_done_callback(end_with)
+            story.add_done_callback(stop)
             try:
                 yield
             finally:
@@ -242,18 +244,24 @@ class Story:
 
     def figures(self) -> Iterator[tuple[str, str, str]]:
         """What has happened, the metrics that show it, and what they showed until the next fault."""
+        # None may have begun before somebody had seen enough.
         marks = [*(mark for _, mark in self._begun[1:]), self._measurements.totals()]
-        for (fault, before), after in zip(self._begun, marks, strict=True):
+        for (fault, before), after in zip(self._begun, marks, strict=False):
             for sign in fault.signs:
                 first = fault.name if sign is fault.signs[0] else ""
                 yield first, sign.metric.name, sign.tell(after.since(before))
 
     def _tell(self, slot: float, flush: Callable[[], object]) -> None:
         began = time.monotonic()
-        for number, fault in enumerate(FAULTS, 1):
-            if self._scene.stopped.wait(max(began + number * slot - time.monotonic(), 0)):
+        next_at = began + slot
+        for fault in FAULTS:
+            if self._scene.stopped.wait(max(next_at - time.monotonic(), 0)):
                 return
             flush()
             self._begun.append((fault, self._measurements.totals()))
             self._say(f"{time.monotonic() - began:4.0f} s  {fault.name}: {fault.line}")
             fault.happen(self._scene, SHARE * slot)
+            next_at = time.monotonic() + (1 - SHARE) * slot
+        self._scene.stopped.wait(max(next_at - time.monotonic(), 0))
+        flush()
+        self._scene.stopped.wait(SEEN_SECONDS)

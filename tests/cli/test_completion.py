@@ -25,8 +25,6 @@ printf '%s\\n' "${COMPREPLY[@]}"
     [
         (["do"], ["doctor"]),
         (["doctor", "--prot"], ["--protocol"]),
-        (["demo", "--fa"], ["--faults"]),
-        (["config", "co"], ["collector"]),
         (["config", "grafana", "--end"], ["--endpoint"]),
     ],
 )

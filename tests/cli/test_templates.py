@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import os
 import socket
 import subprocess
 import sys
@@ -20,7 +21,7 @@ from tests.real.processes import Process, free_ports, wait_until
 from tests.zero_code.applications import Environment
 
 ROOT = Path(__file__).parents[2]
-COMMAND = (sys.executable, "-m", "otel_redis_cache.cli.main")
+COMMAND = (sys.executable, "-m", "otel_redis_cache.cli.main", "config")
 EVERYWHERE = ("otel.example:4317", "http://10.0.0.7:14317", "[fd00::7]:4317", "localhost:4317")
 SECRET = "swordfish"
 
@@ -41,11 +42,9 @@ OF_AN_EXAMPLE = {
 }
 
 
-def run(
-    *arguments: str | Path, command: tuple[str | Path, ...] = COMMAND, directory: Path = ROOT
-) -> subprocess.CompletedProcess[str]:
+def run(*arguments: str | Path, directory: Path = ROOT) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [*command, "config", *arguments],
+        [*COMMAND, *arguments],
         cwd=directory,
         capture_output=True,
         text=True,
@@ -318,11 +317,15 @@ def test_a_built_wheel_has_the_files(tmp_path: Path) -> None:
         check=True,
         timeout=60,
     )
-    command = (environment.python.with_name("otel-redis-cache"),)
-    ended = run(
-        *("all", "--endpoint", EVERYWHERE[0], "--output", "files"),
-        command=command,
-        directory=tmp_path,
+    installed = environment.python.with_name("otel-redis-cache")
+    ended = subprocess.run(
+        [installed, "config", "all", "--endpoint", EVERYWHERE[0], "--output", "files"],
+        cwd=tmp_path,
+        env={name: value for name, value in os.environ.items() if name != "PYTHONPATH"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
     )
     assert (ended.returncode, ended.stderr) == (0, "")
     assert files_in(tmp_path / "files") == written(tmp_path / "here", "all", EVERYWHERE[0])
