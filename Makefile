@@ -17,7 +17,7 @@ help: ## List what can be made
 
 install: .venv/.installed-dev ## Install the package, its demo and all tools into .venv
 
-demo: .venv/.installed-demo ## Watch a cache: embedded Valkey, live table (ARGS="--seconds 10")
+demo: .venv/.installed-demo ## Watch a cache: embedded Valkey, live table (ARGS="--seconds 10", or --faults)
 	@$(bin)/otel-redis-cache demo $(ARGS)
 
 test: .venv/.installed-dev ## Run the tests on real servers and a real Collector (ARGS="-k name")
