@@ -72,10 +72,11 @@ class Distribution:
         )
         return end if self.largest is None else min(end, self.largest)
 
-    def __sub__(self, other: Distribution) -> Distribution:
-        if not other.count or self.bounds != other.bounds:
+    def __sub__(self, earlier: Distribution) -> Distribution:
+        """What was recorded since; the largest value is still that of all."""
+        if not earlier.count or self.bounds != earlier.bounds:
             return self
-        more = (max(a - b, 0) for a, b in zip(self.counts, other.counts, strict=True))
+        more = (max(a - b, 0) for a, b in zip(self.counts, earlier.counts, strict=True))
         return Distribution(self.bounds, tuple(more), self.largest)
 
     def __add__(self, other: Distribution) -> Distribution:
@@ -89,6 +90,9 @@ class Distribution:
 
 
 NOTHING = Distribution()
+
+Series = tuple[str, str, frozenset[tuple[str, str]]]
+"""Process, metric and attributes."""
 
 
 @dataclass(frozen=True)
@@ -119,6 +123,39 @@ class Level:
     value: int
     heard: float
     """When."""
+
+
+@dataclass(frozen=True)
+class Totals:
+    """Where every series stood at one moment, or how far it has come since another one."""
+
+    sums: Mapping[Series, Distribution]
+    levels: Mapping[Series, int]
+
+    def since(self, earlier: Totals) -> Totals:
+        """What has come on top; a level is what it is now."""
+        grown = {it: value - earlier.sums.get(it, NOTHING) for it, value in self.sums.items()}
+        return Totals(grown, self.levels)
+
+    def of(
+        self, metric: names.Metric, by: str = "", where: Mapping[str, str] | None = None
+    ) -> dict[str, Distribution]:
+        """What there is of a metric, by one attribute ('' where it is absent), the most first."""
+        wanted = (where or {}).items()
+        found = defaultdict[str, Distribution](lambda: NOTHING)
+        for (_, name, attributes), value in self.sums.items():
+            if name == metric.name and value.count and wanted <= attributes:
+                found[dict(attributes).get(by, "")] += value
+        return dict(sorted(found.items(), key=_most_first))
+
+    def all_of(self, metric: names.Metric) -> Distribution:
+        """The sum of all series of a metric."""
+        return self.of(metric).get("", NOTHING)
+
+    def level(self, metric: names.Metric) -> int | None:
+        """The lowest value of a gauge; None before the first."""
+        found = (value for (_, name, _), value in self.levels.items() if name == metric.name)
+        return min(found, default=None)
 
 
 @dataclass(frozen=True)
@@ -162,6 +199,20 @@ class OperationFigures:
     name: str
     errors: int = 0
     latency: Distribution = NOTHING
+
+
+@dataclass(frozen=True)
+class ServerFigures:
+    """What is known of the server, by itself and by the calls to it."""
+
+    is_up: bool | None = None
+    memory: int | None = None
+    limit: int | None = None
+    evicted: int = 0
+    outages: int = 0
+    connected: int = 0
+    """Connections that were opened."""
+    failed: int = 0
 
 
 class _Stream:
@@ -211,7 +262,9 @@ class _Stream:
         (since, before), (until, total) = self._readings[0], self._readings[-1]
         if self.is_silent(now) or until <= since:
             return NOTHING, 0.0
-        return total - before, until - since
+        more = total - before
+        # What is sent as a level may be below zero, and counts nothing then.
+        return more if more.count > 0 else NOTHING, until - since
 
 
 Identity = tuple[str, frozenset[tuple[str, str]], float]
@@ -300,6 +353,34 @@ class Measurements:
             for name, by_error in totals.items()
         )
         return sorted(figures, key=lambda each: (-each.latency.count, each.name))
+
+    def server(self) -> ServerFigures:
+        """The figures of the server."""
+        totals = self.totals()
+        up = totals.level(names.CLIENT_UP)
+        outcomes = totals.of(names.OPERATION_DURATION, names.ERROR_TYPE)
+        return ServerFigures(
+            is_up=None if up is None else bool(up),
+            memory=totals.level(names.MEMORY_USED),
+            limit=totals.level(names.MAX_MEMORY),
+            evicted=totals.all_of(names.KEYS_EVICTED).count,
+            outages=totals.all_of(names.OUTAGE_DURATION).count,
+            connected=totals.all_of(names.CONNECTION_CREATE_TIME).count,
+            failed=sum(total.count for error, total in outcomes.items() if error),
+        )
+
+    def totals(self) -> Totals:
+        """Where everything stands."""
+        sums = defaultdict[Series, Distribution](lambda: NOTHING)
+        levels: dict[Series, int] = {}
+        with self._lock:
+            for metric, streams in self._streams.items():
+                for (process, attributes, _), stream in streams.items():
+                    if stream.last.is_level:
+                        levels[process, metric, attributes] = stream.total.count
+                    else:
+                        sums[process, metric, attributes] += stream.total
+        return Totals(dict(sums), levels)
 
     def rates(
         self, metric: names.Metric, *attributes: str, now: float

@@ -17,7 +17,7 @@ from otel_redis_cache.cli.inbox import Arrival
 from otel_redis_cache.cli.measurements import NOTHING, Level, Measurements
 from otel_redis_cache.cli.protocol import METRICS, SPANS, Export, SpansRequest
 from otel_redis_cache.cli.traces import Span
-from otel_redis_cache.cli.translation import Reading, identify
+from otel_redis_cache.cli.translation import SHOWN, Reading, identify
 
 K = TypeVar("K")
 
@@ -183,7 +183,7 @@ class Overview:
                 self._calls.record(request, len(arrival.export.body), now)
             else:
                 resources = [each.resource for each in request.resource_metrics]
-                reading = Reading(request)
+                reading = Reading(request, SHOWN)
                 self._measurements.record(reading.points(), now)
                 with self._counting:
                     self._dropped[METRICS] += reading.senseless

@@ -57,19 +57,19 @@ P = TypeVar(
 class Reading:
     """The points of one export, and how many of them make no sense."""
 
-    def __init__(self, request: MetricsRequest, shown: Container[str] = SHOWN) -> None:
-        """Nothing is read until somebody asks for points."""
+    def __init__(self, request: MetricsRequest, shown: Container[str] | None = None) -> None:
+        """Nothing is read until somebody asks for points, of all metrics unless told otherwise."""
         self.senseless = 0
         self._request = request
         self._shown = shown
 
     def points(self) -> Iterator[Point]:
-        """Those of the metrics that are shown; summaries are passed over."""
+        """What each process says of itself; summaries are passed over."""
         for of_resource in self._request.resource_metrics:
             process = identify(of_resource.resource)
             for of_scope in of_resource.scope_metrics:
                 for metric in of_scope.metrics:
-                    if metric.name in self._shown:
+                    if self._shown is None or metric.name in self._shown:
                         yield from self._read(metric, process)
 
     def _read(self, metric: metrics.Metric, process: str) -> Iterator[Point]:

@@ -175,6 +175,13 @@ class TestCaches:
         assert (rows[2].lookups_per_second, rows[2].hit_ratio, rows[2].p50) == (0, None, None)
         assert rows[2].trend == []
 
+    def test_a_count_that_is_sent_as_a_level_counts_nothing_below_zero(
+        self, screen: Screen
+    ) -> None:
+        Process(screen).export(("cache.invalidations", "level", -1, BOOK))
+        [row] = screen.overview.view().caches
+        assert row.invalidations_per_second == {}
+
     def test_spans_tell_how_long_calls_took_where_durations_do_not(self, screen: Screen) -> None:
         Process(screen).export(("cache.requests", "counter", 1, BOOK))
         screen.take(spans(*[0.0002] * 98, 0.2, 0.2))
