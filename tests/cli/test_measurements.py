@@ -466,7 +466,13 @@ class TestServer:
             ],
         )
         assert measurements.server() == ServerFigures(
-            is_up=True, memory=5_000_000, limit=6_000_000, evicted=7, outages=2, connected=2, failed=2
+            is_up=True,
+            memory=5_000_000,
+            limit=6_000_000,
+            evicted=7,
+            outages=2,
+            connected=2,
+            failed=2,
         )
 
     def test_nothing_is_known_before_the_first_export(self) -> None:
