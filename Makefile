@@ -10,7 +10,7 @@ export COMPOSE_FILE ?= collector-config/compose.yaml
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install demo test check format bench bench-memory load collector dashboards up down golden sampler-coverage namespaces-coverage hostile constraints clean
+.PHONY: help install demo test check format bench bench-memory load top-load collector dashboards pictures up down golden sampler-coverage namespaces-coverage hostile constraints clean
 
 help: ## List what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -45,6 +45,12 @@ bench-memory: .venv/.installed-dev ## Measure memory; writes docs/performance.* 
 load: .venv/.installed-dev ## What Collectors carry, for a quarter of an hour; writes docs/scale.* (ARGS="--subjects agent")
 	@collector-config/build-collector >/dev/null
 	$(bin)/python -m benchmarks.load $(ARGS)
+
+top-load: .venv/.installed-dev ## What `top` reads on one processor (ARGS="--rate 100000 --protocol http")
+	$(bin)/python -m benchmarks.top $(ARGS)
+
+pictures: .venv/.installed-dev ## Take the picture of `top` anew, of the demo in a browser (needs Debian's chromium)
+	PYTHONPATH=$(CURDIR) $(bin)/python docs/pictures.py
 
 collector: ## Find or build a real OpenTelemetry Collector and print its path
 	@collector-config/build-collector

@@ -1,4 +1,4 @@
-"""Write the pages of this directory that are made from code: ``python docs/generate.py``."""  # noqa: INP001
+"""Write the pages of this directory that are made from code: ``python docs/generate.py``."""
 
 from __future__ import annotations
 

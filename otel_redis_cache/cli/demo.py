@@ -5,12 +5,10 @@ from __future__ import annotations
 import logging
 import math
 import os
-import signal
 import threading
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Generator
 from contextlib import ExitStack, contextmanager, nullcontext
-from types import FrameType
 
 import click
 from rich.console import Console, Group, RenderableType
@@ -35,6 +33,7 @@ from otel_redis_cache.cli.receiver import receive
 from otel_redis_cache.cli.relay import Relay, UnreachableError, open_relay
 from otel_redis_cache.cli.screen import open_console
 from otel_redis_cache.cli.servers import UnavailableError, provide_server
+from otel_redis_cache.cli.ticks import stopped_by_signals, tick
 from otel_redis_cache.cli.traces import Traces
 from otel_redis_cache.cli.troubles import Trouble
 from otel_redis_cache.cli.workload import RULES, Workload
@@ -117,7 +116,7 @@ def _run(
 ) -> None:
     measurements, traces = Measurements(), Traces()
     with ExitStack() as stack:
-        stopped = stack.enter_context(_stopped_by_signals())
+        stopped = stack.enter_context(stopped_by_signals())
         relay = stack.enter_context(open_relay(endpoint)) if endpoint else None
         server = stack.enter_context(provide_server(redis_url, OPTIONS if with_faults else None))
         console.print(Text.assemble((SERVICE, "bold"), " · ", server.description))
@@ -150,25 +149,6 @@ def _isolate() -> None:
     given = [os.environ.get(name) for name in PROXY_EXCEPTIONS]
     bypassed = next(filter(None, given), "")
     os.environ[PROXY_EXCEPTIONS[0]] = f"{bypassed},127.0.0.1".lstrip(",")
-
-
-@contextmanager
-def _stopped_by_signals() -> Generator[threading.Event]:
-    """An event that Ctrl-C sets, and a polite kill; the second time they act as ever."""
-    stopped = threading.Event()
-
-    def stop(number: int, _: FrameType | None) -> None:
-        stopped.set()
-        signal.signal(number, before[number])
-
-    before = {
-        int(number): signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)
-    }
-    try:
-        yield stopped
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 @contextmanager
@@ -214,21 +194,12 @@ def _watch(
     end = math.inf if story else seconds
     if console.is_terminal and not console.is_dumb_terminal:
         with Live(console=console, auto_refresh=False, transient=True) as live:
-            for elapsed in _tick(REFRESH_SECONDS, end, stopped):
+            for elapsed in tick(REFRESH_SECONDS, end, stopped):
                 live.update(_draw(measurements, elapsed, seconds, story), refresh=True)
     else:
-        for elapsed in _tick(min(LINE_SECONDS, seconds / 4), end, stopped):
-            if caches := measurements.caches():
+        for elapsed in tick(min(LINE_SECONDS, seconds / 4), end, stopped):
+            if caches := measurements.caches(time.monotonic()):
                 console.print(f"{elapsed:4.0f} s  {describe_caches(caches)}", soft_wrap=True)
-
-
-def _tick(interval: float, seconds: float, stopped: threading.Event) -> Iterator[float]:
-    """The seconds gone by, now and then, until the time is up or the event is set."""
-    started = time.monotonic()
-    while (elapsed := time.monotonic() - started) < seconds:
-        yield elapsed
-        if stopped.wait(min(interval, seconds - elapsed)):
-            return
 
 
 def _draw(measurements: Measurements, elapsed: float, seconds: float, story: Story | None) -> Group:
@@ -240,7 +211,8 @@ def _draw(measurements: Measurements, elapsed: float, seconds: float, story: Sto
 
 def _draw_figures(measurements: Measurements) -> list[RenderableType]:
     """What the metrics say."""
-    caches, operations = measurements.caches(), measurements.operations()
+    now = time.monotonic()
+    caches, operations = measurements.caches(now), measurements.operations()
     return [draw_caches(caches), "", draw_entries(caches), "", draw_operations(operations), ""]
 
 

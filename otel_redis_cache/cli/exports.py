@@ -15,12 +15,11 @@ from urllib.parse import SplitResult, unquote, urlsplit
 
 import grpc
 from google.protobuf.message import DecodeError
-from google.rpc.status_pb2 import Status  # type: ignore[import-untyped]  # of googleapis
 from opentelemetry.util.re import parse_env_headers
 
 from otel_redis_cache.cli.addresses import redact
 from otel_redis_cache.cli.findings import TroubleError
-from otel_redis_cache.cli.protocol import METRICS, SPANS
+from otel_redis_cache.cli.protocol import METRICS, SPANS, Status
 from otel_redis_cache.cli.reach import SECONDS, connect, place_of, shake_hands, speaks_tls
 from otel_redis_cache.otlp import DEFAULT_ENDPOINTS
 

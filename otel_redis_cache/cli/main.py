@@ -11,6 +11,7 @@ try:
     from otel_redis_cache.cli.demo import demo
     from otel_redis_cache.cli.doctor import doctor
     from otel_redis_cache.cli.namespaces import namespaces
+    from otel_redis_cache.cli.top import top
 except ModuleNotFoundError as missing:  # one of the extra's libraries
     sys.exit(
         f"otel-redis-cache: the command line needs {missing.name}: "
@@ -28,6 +29,7 @@ main.add_command(config)
 main.add_command(demo)
 main.add_command(namespaces)
 main.add_command(doctor)
+main.add_command(top)
 
 if __name__ == "__main__":
     main(prog_name="otel-redis-cache")

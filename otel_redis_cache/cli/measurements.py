@@ -1,20 +1,30 @@
 """The metrics half of what the receiver remembers: points in, figures of caches out.
 
-Pure: it knows neither OTLP nor the terminal, and reads no clock.
+Pure: it knows neither OTLP nor the terminal, and reads no clock. What is of late is told by when
+points arrived, as the clocks of their senders may be wrong; how much time a sender's own two clock
+readings are apart is believed.
 """
 
 from __future__ import annotations
 
 import threading
 from collections import defaultdict, deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import accumulate, pairwise
+from itertools import accumulate
 
 from otel_redis_cache import conventions as names
 
 RATE_WINDOW = 10.0
-"""Seconds that a rate looks back."""
+"""Seconds that a rate looks back; further, where a sender sends more seldom."""
+SILENCE = 3.0
+"""Intervals without a point until a series counts as silent, once the window is over too."""
+USUAL_INTERVAL = 60.0
+"""Seconds between two points of a series of which there was only one: OpenTelemetry's default."""
+MEMORY = 600.0
+"""Seconds that a series is shown after its last point."""
+TREND_SLOT = 1.0
+"""Seconds that make one step of a trend."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +72,13 @@ class Distribution:
         )
         return end if self.largest is None else min(end, self.largest)
 
+    def __sub__(self, earlier: Distribution) -> Distribution:
+        """What was recorded since; the largest value is still that of all."""
+        if not earlier.count or self.bounds != earlier.bounds:
+            return self
+        more = (max(a - b, 0) for a, b in zip(self.counts, earlier.counts, strict=True))
+        return Distribution(self.bounds, tuple(more), self.largest)
+
     def __add__(self, other: Distribution) -> Distribution:
         if not other.count:
             return self
@@ -70,13 +87,6 @@ class Distribution:
         sums = (a + b for a, b in zip(self.counts, other.counts, strict=True))
         reported = [value for value in (self.largest, other.largest) if value is not None]
         return Distribution(self.bounds, tuple(sums), max(reported, default=None))
-
-    def __sub__(self, earlier: Distribution) -> Distribution:
-        """What was recorded since; the largest value is still that of all."""
-        if not earlier.count or self.bounds != earlier.bounds:
-            return self
-        more = (now - then for now, then in zip(self.counts, earlier.counts, strict=True))
-        return Distribution(self.bounds, tuple(more), self.largest)
 
 
 NOTHING = Distribution()
@@ -87,7 +97,7 @@ Series = tuple[str, str, frozenset[tuple[str, str]]]
 
 @dataclass(frozen=True)
 class Point:
-    """What one process reported for one attribute set of a metric; times in seconds."""
+    """What one process reported for one attribute set of a metric; times in seconds, by its clock."""
 
     metric: str
     attributes: Mapping[str, str]
@@ -96,16 +106,23 @@ class Point:
     time: float
     cumulative: bool = True
     process: str = ""
+    is_level: bool = False
+    """Whether it is of something that rises and falls, as a gauge; such a value may be negative."""
+
+    @property
+    def age(self) -> float:
+        """Seconds that it counts."""
+        return max(self.time - self.start, 0.0)
 
 
 @dataclass(frozen=True)
 class Level:
-    """What one process reported for one attribute set of a gauge."""
+    """Where one process sees something stand."""
 
-    metric: str
     attributes: Mapping[str, str]
-    value: float
-    process: str = ""
+    value: int
+    heard: float
+    """When."""
 
 
 @dataclass(frozen=True)
@@ -113,7 +130,7 @@ class Totals:
     """Where every series stood at one moment, or how far it has come since another one."""
 
     sums: Mapping[Series, Distribution]
-    levels: Mapping[Series, float]
+    levels: Mapping[Series, int]
 
     def since(self, earlier: Totals) -> Totals:
         """What has come on top; a level is what it is now."""
@@ -135,7 +152,7 @@ class Totals:
         """The sum of all series of a metric."""
         return self.of(metric).get("", NOTHING)
 
-    def level(self, metric: names.Metric) -> float | None:
+    def level(self, metric: names.Metric) -> int | None:
         """The lowest value of a gauge; None before the first."""
         found = (value for (_, name, _), value in self.levels.items() if name == metric.name)
         return min(found, default=None)
@@ -189,8 +206,8 @@ class ServerFigures:
     """What is known of the server, by itself and by the calls to it."""
 
     is_up: bool | None = None
-    memory: float | None = None
-    limit: float | None = None
+    memory: int | None = None
+    limit: int | None = None
     evicted: int = 0
     outages: int = 0
     connected: int = 0
@@ -198,82 +215,98 @@ class ServerFigures:
     failed: int = 0
 
 
-@dataclass(frozen=True)
-class _Reading:
-    """The lookups of one cache up to one moment."""
-
-    time: float
-    hits: int = 0
-    misses: int = 0
-    errors: int = 0
-
-
 class _Stream:
     """One series of one process, carried over restarts."""
 
-    def __init__(self, point: Point) -> None:
+    def __init__(self, point: Point, now: float, since: float) -> None:
+        """Begin with nothing at `since`, and the first point."""
         self.last = point
+        self.heard = now
+        self.interval = USUAL_INTERVAL if point.cumulative else point.age
         self._carried = NOTHING
+        self._readings = deque([(min(since, now), NOTHING), (now, point.value)])
 
     @property
     def total(self) -> Distribution:
+        """All that was counted; of a level, where it stands."""
         return self._carried + self.last.value
 
-    def advance(self, point: Point) -> None:
-        last = self.last
+    def advance(self, point: Point, now: float) -> Distribution:
+        """Take the next point, and give what it adds."""
+        last, before = self.last, self.total
         anew = point.start > last.start or point.value.count < last.value.count
         # A cumulative value replaces the one before it, unless it counts from a new
         # start; a delta comes on top.
-        if anew or not point.cumulative:
-            self._carried = self.total
+        if not point.cumulative or (anew and not point.is_level):
+            self._carried = before
         self.last = point
+        # What comes late comes together with the next, which is no reason to hurry.
+        interval = now - self.heard if point.cumulative else point.age
+        self.interval = max(interval, self.interval / 2)
+        self.heard = now
+        # Where nothing happens a process that sends deltas is silent.
+        began = now - point.age
+        if not point.cumulative and began > self._readings[-1][0]:
+            self._readings.append((began, before))
+        self._readings.append((now, self.total))
+        while len(self._readings) > 2 and self._readings[0][0] < now - RATE_WINDOW:
+            self._readings.popleft()
+        return self.total - before
+
+    def is_silent(self, now: float) -> bool:
+        """Whether there should have been another point by now."""
+        return now - self.heard > max(RATE_WINDOW, SILENCE * self.interval)
+
+    def increase(self, now: float) -> tuple[Distribution, float]:
+        """What was added of late, and in how many seconds."""
+        (since, before), (until, total) = self._readings[0], self._readings[-1]
+        if self.is_silent(now) or until <= since:
+            return NOTHING, 0.0
+        more = total - before
+        # What is sent as a level may be below zero, and counts nothing then.
+        return more if more.count > 0 else NOTHING, until - since
+
+
+Identity = tuple[str, frozenset[tuple[str, str]], float]
+"""A process, attributes, and when the process began to count, which tells two of one name apart."""
 
 
 class Measurements:
     """Every series received, bounded."""
 
-    def __init__(self, *, max_series: int = 2_000, max_readings: int = 60) -> None:
+    def __init__(self, *, max_series: int = 2_000, max_steps: int = 60) -> None:
         """Remember nothing yet.
 
         Args:
             max_series: points of further series are dropped, and counted in `dropped`.
-            max_readings: how many intervals the trend of a cache remembers.
+            max_steps: how many steps the trend of a cache remembers.
         """
         self.dropped = 0
         self._max_series = max_series
-        self._max_readings = max_readings
-        self._streams: dict[Series, _Stream] = {}
-        self._levels: dict[Series, float] = {}
-        self._readings: dict[str, deque[_Reading]] = {}
+        self._max_steps = max_steps
+        self._streams = defaultdict[str, dict[Identity, _Stream]](dict)
+        self._collections: dict[tuple[str, str, float], _Collection] = {}
+        """By metric, process, and when it began to count."""
+        self._trends: dict[str, deque[_Step]] = {}
         self._lock = threading.Lock()
 
-    def record(self, points: Iterable[Point]) -> None:
-        """Take in the points of one export."""
-        with self._lock:
-            kept = [point for point in points if self._keep(point)]
-            lookups = [p for p in kept if p.metric == names.CACHE_REQUESTS.name]
-            if lookups:
-                since = min(point.start for point in lookups)
-                self._read(since, now=max(point.time for point in lookups))
+    @property
+    def series(self) -> int:
+        """How many are remembered."""
+        return sum(map(len, self._streams.values()))
 
-    def note(self, levels: Iterable[Level]) -> None:
-        """Take in the gauges of one export."""
+    def record(self, points: Iterable[Point], now: float) -> None:
+        """Take in the points of one export, which arrived just now."""
         with self._lock:
-            for level in levels:
-                identity = (level.process, level.metric, frozenset(level.attributes.items()))
-                if identity in self._levels or len(self._levels) < self._max_series:
-                    self._levels[identity] = level.value
-                else:
-                    self.dropped += 1
+            room = self._max_series - self.series
+            if room <= 0:
+                room += self._forget(now)
+            for point in points:
+                room -= self._take(point, now, room)
 
-    def totals(self) -> Totals:
-        """Where everything stands."""
-        with self._lock:
-            sums = {identity: stream.total for identity, stream in self._streams.items()}
-            return Totals(sums, dict(self._levels))
-
-    def caches(self) -> list[CacheFigures]:
+    def caches(self, now: float) -> list[CacheFigures]:
         """The figures of every named cache, the busiest first."""
+        rates = self.rates(names.CACHE_REQUESTS, names.CACHE_NAME, now=now)
         with self._lock:
             asked = self._totals(names.CACHE_REQUESTS, names.CACHE_REQUEST_TYPE)
             written = self._totals(names.CACHE_WRITES, names.CACHE_WRITE_RESULT)
@@ -282,15 +315,14 @@ class Measurements:
             load = self._totals(names.CACHE_LOAD_DURATION)
             stampedes = self._totals(names.CACHE_STAMPEDES)
             ttl = self._totals(names.CACHE_TTLS)
-            readings = {name: list(kept) for name, kept in self._readings.items()}
         figures = (
             CacheFigures(
                 name=name,
                 hits=asked[name][names.HIT].count,
                 misses=asked[name][names.MISS].count,
                 errors=asked[name][names.ERROR].count,
-                rate=_rate(readings.get(name, [])),
-                trend=_trend(readings.get(name, [])),
+                rate=rates.get((name,), 0.0),
+                trend=self.trend(name),
                 latency=latency[name][""],
                 load=load[name][""],
                 stampedes=stampedes[name][""].count,
@@ -337,26 +369,143 @@ class Measurements:
             failed=sum(total.count for error, total in outcomes.items() if error),
         )
 
-    def _keep(self, point: Point) -> bool:
-        identity = (point.process, point.metric, frozenset(point.attributes.items()))
-        if stream := self._streams.get(identity):
-            stream.advance(point)
-        elif len(self._streams) < self._max_series:
-            self._streams[identity] = _Stream(point)
-        else:
+    def totals(self) -> Totals:
+        """Where everything stands."""
+        sums = defaultdict[Series, Distribution](lambda: NOTHING)
+        levels: dict[Series, int] = {}
+        with self._lock:
+            for metric, streams in self._streams.items():
+                for (process, attributes, _), stream in streams.items():
+                    if stream.last.is_level:
+                        levels[process, metric, attributes] = stream.total.count
+                    else:
+                        sums[process, metric, attributes] += stream.total
+        return Totals(dict(sums), levels)
+
+    def rates(
+        self, metric: names.Metric, *attributes: str, now: float
+    ) -> dict[tuple[str, ...], float]:
+        """What was counted in a second of late, over all processes, by attributes; absent ones are ''."""
+        rates = defaultdict[tuple[str, ...], float](float)
+        for key, increase, seconds in self._increases(metric, attributes, now):
+            rates[key] += increase.count / seconds if seconds else 0.0
+        return dict(rates)
+
+    def rates_of_processes(
+        self, metric: names.Metric, now: float
+    ) -> list[tuple[Mapping[str, str], float | None]]:
+        """What each process has counted in a second of late; None of one that is silent."""
+        with self._lock:
+            streams = list(self._streams[metric.name].values())
+        rates: list[tuple[Mapping[str, str], float | None]] = []
+        for stream in streams:
+            increase, seconds = stream.increase(now)
+            if now - stream.heard <= MEMORY:
+                rate = increase.count / seconds if seconds else 0.0
+                rates.append((stream.last.attributes, None if stream.is_silent(now) else rate))
+        return rates
+
+    def distributions(
+        self, metric: names.Metric, *attributes: str, now: float
+    ) -> dict[tuple[str, ...], Distribution]:
+        """The values of late, over all processes, by attributes; absent ones are ''."""
+        found = defaultdict[tuple[str, ...], Distribution](lambda: NOTHING)
+        for key, increase, _ in self._increases(metric, attributes, now):
+            found[key] += increase
+        return dict(found)
+
+    def levels(self, metric: names.Metric, now: float) -> list[Level]:
+        """Where each process that is not silent sees something stand."""
+        with self._lock:
+            return [
+                Level(stream.last.attributes, stream.total.count, stream.heard)
+                for stream in self._streams[metric.name].values()
+                if not stream.is_silent(now)
+            ]
+
+    def trend(self, cache: str) -> list[float]:
+        """The hit ratio of each of the last steps that had an answered lookup, the oldest first."""
+        with self._lock:
+            steps = list(self._trends.get(cache, ()))
+        return [step.hits / (step.hits + step.misses) for step in steps]
+
+    def _take(self, point: Point, now: float, room: int) -> bool:
+        """Whether it is of a new series that there was room for."""
+        start = point.start if point.cumulative else 0.0
+        identity = (point.process, frozenset(point.attributes.items()), start)
+        streams = self._streams[point.metric]
+        stream = streams.get(identity)
+        if stream is None and room <= 0:
             self.dropped += 1
             return False
-        return True
+        collection = self._collect(point, start, now)
+        if stream is None:
+            # What was not in the collection before has begun since.
+            since = max(now - point.age, collection.arrival_before)
+            streams[identity] = _Stream(point, now, since)
+            added = point.value
+        else:
+            added = stream.advance(point, now)
+        if point.metric == names.CACHE_REQUESTS.name and added.count > 0:
+            self._follow(point.attributes, added.count, now)
+        return stream is None
 
-    def _read(self, since: float, now: float) -> None:
-        """Note where every cache stands, for rates and trends."""
-        asked = self._totals(names.CACHE_REQUESTS, names.CACHE_REQUEST_TYPE)
-        for name, by_type in asked.items():
-            if name not in self._readings:
-                origin = _Reading(since)
-                self._readings[name] = deque([origin], maxlen=self._max_readings + 1)
-            counts = (by_type[kind].count for kind in (names.HIT, names.MISS, names.ERROR))
-            self._readings[name].append(_Reading(now, *counts))
+    def _collect(self, point: Point, start: float, now: float) -> _Collection:
+        """The collection that a point is of."""
+        key = (point.metric, point.process, start)
+        latest = self._collections.get(key)
+        if latest is None:
+            self._collections[key] = latest = _Collection(point.time, now)
+        elif point.time > latest.time:
+            self._collections[key] = latest = _Collection(point.time, now, latest.arrival)
+        return latest
+
+    def _follow(self, attributes: Mapping[str, str], count: int, now: float) -> None:
+        """Add lookups to the trend of their cache."""
+        kind = attributes.get(names.CACHE_REQUEST_TYPE)
+        if kind not in (names.HIT, names.MISS):
+            return
+        steps = self._trends.setdefault(
+            attributes.get(names.CACHE_NAME, ""), deque(maxlen=self._max_steps)
+        )
+        number = int(now / TREND_SLOT)
+        if not steps or steps[-1].number != number:
+            steps.append(_Step(number))
+        if kind == names.HIT:
+            steps[-1].hits += count
+        else:
+            steps[-1].misses += count
+
+    def _forget(self, now: float) -> int:
+        """Make room: let go of series that are long silent, and give how many these were."""
+        before = self.series
+        for metric, streams in self._streams.items():
+            self._streams[metric] = {
+                identity: stream
+                for identity, stream in streams.items()
+                if now - stream.heard <= MEMORY
+            }
+        self._collections = {
+            key: collection
+            for key, collection in self._collections.items()
+            if now - collection.arrival <= MEMORY
+        }
+        shown = {
+            dict(attributes).get(names.CACHE_NAME, "")
+            for _, attributes, _ in self._streams[names.CACHE_REQUESTS.name]
+        }
+        self._trends = {name: steps for name, steps in self._trends.items() if name in shown}
+        return before - self.series
+
+    def _increases(
+        self, metric: names.Metric, attributes: Sequence[str], now: float
+    ) -> Iterator[tuple[tuple[str, ...], Distribution, float]]:
+        with self._lock:
+            for stream in self._streams[metric.name].values():
+                if now - stream.heard <= MEMORY:
+                    found = stream.last.attributes
+                    key = tuple(found.get(name, "") for name in attributes)
+                    yield (key, *stream.increase(now))
 
     def _totals(
         self, metric: names.Metric, attribute: str = "", by: str = names.CACHE_NAME
@@ -365,32 +514,32 @@ class Measurements:
         totals = defaultdict[str, defaultdict[str, Distribution]](
             lambda: defaultdict(lambda: NOTHING)
         )
-        for (_, name, attributes), stream in self._streams.items():
-            if name == metric.name:
-                found = dict(attributes)
-                totals[found.get(by, "")][found.get(attribute, "")] += stream.total
+        for stream in self._streams[metric.name].values():
+            found = stream.last.attributes
+            totals[found.get(by, "")][found.get(attribute, "")] += stream.total
         return totals
+
+
+@dataclass(frozen=True)
+class _Collection:
+    """The values of one metric that a process has read at once."""
+
+    time: float
+    """By the clock of the process."""
+    arrival: float
+    arrival_before: float = 0.0
+    """Of the collection before this one."""
+
+
+@dataclass
+class _Step:
+    """The lookups of one cache within one slot of time."""
+
+    number: int
+    hits: int = 0
+    misses: int = 0
 
 
 def _most_first(named: tuple[str, Distribution]) -> tuple[int, str]:
     name, total = named
     return -total.count, name
-
-
-def _rate(readings: Sequence[_Reading]) -> float:
-    """Lookups per second within the window before the last reading."""
-    recent = [each for each in readings if readings[-1].time - each.time <= RATE_WINDOW]
-    if len(recent) < 2 or recent[-1].time <= recent[0].time:
-        recent = list(readings[-2:])
-    if len(recent) < 2 or recent[-1].time <= recent[0].time:
-        return 0.0
-    first, last = recent[0], recent[-1]
-    lookups = (last.hits - first.hits) + (last.misses - first.misses)
-    lookups += last.errors - first.errors
-    return lookups / (last.time - first.time)
-
-
-def _trend(readings: Sequence[_Reading]) -> list[float]:
-    """The hit ratio between each reading and the next, where there was a lookup."""
-    steps = ((b.hits - a.hits, b.misses - a.misses) for a, b in pairwise(readings))
-    return [hits / (hits + misses) for hits, misses in steps if hits + misses > 0]

@@ -68,11 +68,11 @@ def draw_caches(caches: Sequence[CacheFigures]) -> Table:
             Text(cache.name, "bold"),
             f"{cache.lookups:,}",
             f"{cache.rate:,.0f}",
-            _share(cache.hit_ratio),
+            percent(cache.hit_ratio),
             Sparkline(cache.trend),
-            _milliseconds(cache.latency.quantile(0.5)),
-            _milliseconds(cache.latency.quantile(0.95)),
-            _milliseconds(cache.load.quantile(0.95)),
+            milliseconds(cache.latency.quantile(0.5)),
+            milliseconds(cache.latency.quantile(0.95)),
+            milliseconds(cache.load.quantile(0.95)),
             Text(f"{cache.stampedes:,}", "yellow" if cache.stampedes else "dim"),
         )
     return table
@@ -145,19 +145,22 @@ def draw_progress(elapsed: float, seconds: float) -> RenderableType:
     return grid
 
 
-def draw_waterfall(root: Branch) -> Table:
-    """A trace: who called what, what came of it, and when."""
+def draw_waterfall(*roots: Branch) -> Table:
+    """A trace: who called what, what came of it, and when; several roots where some are missing."""
     table = _table("span", "what came of it", "ms", "when")
     table.columns[1].justify = "left"
     when = table.columns[3]
     when.justify, when.no_wrap, when.max_width = "left", False, BAR
-    for guides, span in _rows(root):
+    rows = [row for root in roots for row in _rows(root)]
+    begin = min(root.span.start for root in roots)
+    end = max(root.span.end for root in roots)
+    for guides, span in rows:
         style = _style(span)
         table.add_row(
-            Text.assemble((guides, "dim"), span.name),
-            Text(_outcome(span), style),
-            _milliseconds(span.seconds),
-            _bar(span, root.span, style),
+            Text.assemble((guides, "dim"), printable(span.name)),
+            Text(printable(_outcome(span)), style),
+            milliseconds(span.seconds),
+            _bar(span, begin, end, style),
         )
     return table
 
@@ -165,8 +168,8 @@ def draw_waterfall(root: Branch) -> Table:
 def describe_caches(caches: Sequence[CacheFigures]) -> str:
     """The caches in one line, where there is no terminal."""
     return " | ".join(
-        f"{cache.name} {cache.lookups:,} lookups, {_share(cache.hit_ratio)} hits, "
-        f"p95 {_milliseconds(cache.latency.quantile(0.95))} ms"
+        f"{cache.name} {cache.lookups:,} lookups, {percent(cache.hit_ratio)} hits, "
+        f"p95 {milliseconds(cache.latency.quantile(0.95))} ms"
         for cache in caches
     )
 
@@ -186,18 +189,26 @@ def _bytes(number: float | None) -> str:
     return "-" if number is None else decimal(round(number))
 
 
-def _share(ratio: float | None) -> str:
+def printable(text: str) -> str:
+    """A text of somebody else's, of which a terminal takes nothing for an order."""
+    return "".join(letter if letter.isprintable() else "�" for letter in text)
+
+
+def percent(ratio: float | None) -> str:
+    """A ratio in percent."""
     return "-" if ratio is None else f"{ratio:.1%}"
 
 
 def _quantiles(latency: Distribution) -> list[str]:
-    return [_milliseconds(latency.quantile(share)) for share in _QUANTILES.values()]
+    return [milliseconds(latency.quantile(share)) for share in _QUANTILES.values()]
 
 
-def _milliseconds(seconds: float | None) -> str:
+def milliseconds(seconds: float | None) -> str:
+    """A duration; the unit stands in the header."""
     if seconds is None:
         return "-"
-    return f"{seconds * 1e3:,.2f}" if seconds < 0.01 else f"{seconds * 1e3:,.1f}"
+    digits = 2 if seconds < 0.01 else 1 if seconds < 1 else 0
+    return f"{seconds * 1e3:,.{digits}f}"
 
 
 def _period(seconds: float | None) -> str:
@@ -260,9 +271,9 @@ def _style(span: Span) -> str:
     return "yellow" if missed else "green"
 
 
-def _bar(span: Span, root: Span, style: str) -> Bar:
-    whole = max(root.end - root.start, 1)
-    begin = min(max(span.start - root.start, 0), whole)
+def _bar(span: Span, begin: int, end: int, style: str) -> Bar:
+    whole = max(end - begin, 1)
+    first = min(max(span.start - begin, 0), whole)
     # What is too short for the scale is still to be seen.
-    end = min(max(span.end - root.start, begin + whole / BAR), whole)
-    return Bar(whole, min(begin, end - whole / BAR), end, color=style)
+    last = min(max(span.end - begin, first + whole / BAR), whole)
+    return Bar(whole, min(first, last - whole / BAR), last, color=style)

@@ -1,30 +1,50 @@
-"""A small OTLP receiver: gRPC in, points and spans out."""
+"""A small OTLP receiver: gRPC and HTTP in, messages out."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Iterator
+import os
+import socket
+import time
+from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import TypeVar
 
 import grpc
-from opentelemetry.proto.common.v1.common_pb2 import KeyValue
-from opentelemetry.proto.metrics.v1 import metrics_pb2 as metrics
-from opentelemetry.proto.resource.v1.resource_pb2 import Resource
-from opentelemetry.proto.trace.v1 import trace_pb2 as trace
+from google.protobuf.message import Message
 
-from otel_redis_cache.cli.measurements import Distribution, Level, Measurements, Point
+from otel_redis_cache.cli.measurements import Measurements
 from otel_redis_cache.cli.protocol import (
-    ACCEPTED,
+    LARGEST_MESSAGE,
     METRICS,
     SPANS,
-    MetricsRequest,
+    Export,
+    NotOtlpError,
     SpansRequest,
+    accept,
+    parse,
 )
+from otel_redis_cache.cli.reach import place_of
 from otel_redis_cache.cli.relay import Relay
-from otel_redis_cache.cli.traces import Span, Traces
+from otel_redis_cache.cli.traces import Traces
+from otel_redis_cache.cli.translation import Reading, read_spans
 
-Request = TypeVar("Request", MetricsRequest, SpansRequest)
+LOOPBACK = "127.0.0.1"
+Parse = Callable[[str, bytes], Export]
+Take = Callable[[Parse, str, bytes], Message]
+"""What is done with the body of a message for a service: how it is to be parsed comes first.
+
+It gives the answer, and raises NotOtlpError.
+"""
+
+_GRPC_OPTIONS = (
+    # Otherwise two receivers share a port, and each gets half of the messages.
+    ("grpc.so_reuseport", 0),
+    ("grpc.max_receive_message_length", LARGEST_MESSAGE),
+)
+
+
+class OccupiedError(Exception):
+    """There is no listening at an address; the text is one line that says why and what next."""
 
 
 @contextmanager
@@ -36,137 +56,80 @@ def receive(
     What arrives goes into `measurements` and `traces`, and on through `relay` if there is one.
     """
 
-    def take_metrics(request: MetricsRequest) -> None:
-        measurements.record(read_points(request))
-        measurements.note(read_levels(request))
+    def take(parse: Parse, service: str, body: bytes) -> Message:
+        export = parse(service, body)
+        if isinstance(export.request, SpansRequest):
+            traces.record(read_spans(export.request))
+        else:
+            measurements.record(Reading(export.request).points(), time.monotonic())
         if relay:
-            relay.send(METRICS, request)
+            relay.send(service, body)
+        return accept(export)
 
-    def take_spans(request: SpansRequest) -> None:
-        traces.record(read_spans(request))
-        if relay:
-            relay.send(SPANS, request)
+    with listen_for_grpc(take, LOOPBACK, 0) as port:
+        yield f"http://{LOOPBACK}:{port}"
 
-    server = grpc.server(ThreadPoolExecutor(max_workers=4, thread_name_prefix="otlp-receiver"))
-    server.add_generic_rpc_handlers(
-        (
-            _serve(METRICS, MetricsRequest.FromString, take_metrics),
-            _serve(SPANS, SpansRequest.FromString, take_spans),
-        )
+
+@contextmanager
+def listen_for_grpc(take: Take, host: str, port: int) -> Generator[int]:
+    """Take messages by gRPC; gives the port, which is a free one for 0.
+
+    Raises:
+        OccupiedError: there is no listening there.
+    """
+    probe(host, port)
+    server = grpc.server(
+        ThreadPoolExecutor(max_workers=4, thread_name_prefix="otlp-receiver"),
+        options=_GRPC_OPTIONS,
     )
-    port = server.add_insecure_port("127.0.0.1:0")
+    server.add_generic_rpc_handlers((_serve(METRICS, take), _serve(SPANS, take)))
+    try:
+        bound = server.add_insecure_port(place_of(host, port))
+    except RuntimeError:
+        raise OccupiedError(
+            f"cannot listen at {place_of(host, port)}: choose another host or port"
+        ) from None
     server.start()
     try:
-        yield f"http://127.0.0.1:{port}"
+        yield bound
     finally:
         server.stop(grace=1).wait()
 
 
-def _serve(
-    service: str, parse: Callable[[bytes], Request], take: Callable[[Request], None]
-) -> grpc.GenericRpcHandler:
+def probe(host: str, port: int) -> None:
+    """Whether listening is possible there, as gRPC does not tell why it is not.
+
+    Raises:
+        OccupiedError: it is not.
+    """
+    place = place_of(host, port)
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        with socket.socket(family, kind, protocol) as listener:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind(address)
+            listener.listen()
+    except (socket.gaierror, UnicodeError):
+        raise OccupiedError(
+            f"the name {host} is not known here: listen at {LOOPBACK}, or at an address of this host"
+        ) from None
+    except OSError as error:
+        why = os.strerror(error.errno) if error.errno else str(error)
+        raise OccupiedError(
+            f"cannot listen at {place}: {why}; end who listens there, or choose another port"
+        ) from None
+
+
+def _serve(service: str, take: Take) -> grpc.GenericRpcHandler:
     """One service, as the generated servicers do it, which have no types."""
 
-    def export(request: Request, _: grpc.ServicerContext) -> bytes:
-        take(request)
-        return ACCEPTED
+    def export(body: bytes, context: grpc.ServicerContext) -> bytes:
+        try:
+            return take(parse, service, body).SerializeToString()
+        except NotOtlpError as error:
+            context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
 
-    handler: grpc.RpcMethodHandler[Request, bytes] = grpc.unary_unary_rpc_method_handler(
-        export, request_deserializer=parse
-    )
+    handler: grpc.RpcMethodHandler[bytes, bytes] = grpc.unary_unary_rpc_method_handler(export)
     return grpc.method_handlers_generic_handler(service, {"Export": handler})
-
-
-def read_points(request: MetricsRequest) -> Iterator[Point]:
-    """Every sum and explicit-bucket histogram of an export: what adds up."""
-    for of_resource in request.resource_metrics:
-        process = _identify(of_resource.resource)
-        for of_scope in of_resource.scope_metrics:
-            for metric in of_scope.metrics:
-                yield from _read_metric(metric, process)
-
-
-def _read_metric(metric: metrics.Metric, process: str) -> Iterator[Point]:
-    # A field that is not set reads as an empty message: one of the two loops has nothing to do.
-    for number in metric.sum.data_points:
-        value = number.as_int or round(number.as_double)
-        yield Point(
-            metric=metric.name,
-            attributes=_read_attributes(number.attributes),
-            value=Distribution(counts=(value,)),
-            start=number.start_time_unix_nano / 1e9,
-            time=number.time_unix_nano / 1e9,
-            cumulative=_is_cumulative(metric.sum.aggregation_temporality),
-            process=process,
-        )
-    for histogram in metric.histogram.data_points:
-        yield Point(
-            metric=metric.name,
-            attributes=_read_attributes(histogram.attributes),
-            value=Distribution(
-                tuple(histogram.explicit_bounds),
-                tuple(histogram.bucket_counts),
-                histogram.max if histogram.HasField("max") else None,
-            ),
-            start=histogram.start_time_unix_nano / 1e9,
-            time=histogram.time_unix_nano / 1e9,
-            cumulative=_is_cumulative(metric.histogram.aggregation_temporality),
-            process=process,
-        )
-
-
-def read_levels(request: MetricsRequest) -> Iterator[Level]:
-    """Every gauge of an export."""
-    for of_resource in request.resource_metrics:
-        process = _identify(of_resource.resource)
-        for of_scope in of_resource.scope_metrics:
-            for metric in of_scope.metrics:
-                for number in metric.gauge.data_points:
-                    value = number.as_double or float(number.as_int)
-                    attributes = _read_attributes(number.attributes)
-                    yield Level(metric.name, attributes, value, process)
-
-
-def read_spans(request: SpansRequest) -> Iterator[Span]:
-    """Every span of an export."""
-    for of_resource in request.resource_spans:
-        for of_scope in of_resource.scope_spans:
-            for span in of_scope.spans:
-                yield Span(
-                    trace_id=span.trace_id.hex(),
-                    span_id=span.span_id.hex(),
-                    parent_id=span.parent_span_id.hex(),
-                    name=span.name,
-                    start=span.start_time_unix_nano,
-                    end=span.end_time_unix_nano,
-                    attributes=_read_attributes(span.attributes),
-                    failed=span.status.code == trace.Status.STATUS_CODE_ERROR,
-                )
-
-
-def _is_cumulative(temporality: metrics.AggregationTemporality.ValueType) -> bool:
-    return temporality != metrics.AGGREGATION_TEMPORALITY_DELTA
-
-
-def _identify(resource: Resource) -> str:
-    """What tells one process from another."""
-    attributes = _read_attributes(resource.attributes)
-    return "/".join(attributes.get(name, "") for name in ("service.name", "service.instance.id"))
-
-
-def _read_attributes(attributes: Iterable[KeyValue]) -> dict[str, str]:
-    """Attributes as text, which is what tables and waterfalls show; lists are passed over."""
-    found: dict[str, str] = {}
-    for attribute in attributes:
-        match attribute.value.WhichOneof("value"):
-            case "string_value":
-                found[attribute.key] = attribute.value.string_value
-            case "bool_value":
-                found[attribute.key] = str(attribute.value.bool_value).lower()
-            case "int_value":
-                found[attribute.key] = str(attribute.value.int_value)
-            case "double_value":
-                found[attribute.key] = str(attribute.value.double_value)
-            case _:
-                pass
-    return found

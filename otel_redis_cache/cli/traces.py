@@ -28,6 +28,8 @@ class Span:
     end: int
     attributes: Mapping[str, str] = field(default_factory=dict[str, str])
     failed: bool = False
+    service: str = ""
+    """Who has made it."""
 
     @property
     def seconds(self) -> float:
@@ -72,6 +74,27 @@ class Traces:
             return None
         trace, root = max(whole, key=lambda each: _interest(each[0]))
         return _grow(root, trace)
+
+
+def arrange(spans: Iterable[Span]) -> list[Branch]:
+    """The spans of a trace of which some may be missing, or there twice: its roots, by time.
+
+    A root is a span whose parent is not among them. Of spans that are each other's parents the first
+    one is a root.
+    """
+    left = {span.span_id: span for span in sorted(spans, key=lambda each: -each.start)}
+    orphans = [each for each in reversed(left.values()) if each.parent_id not in left]
+    roots = [_take_out(orphan, left) for orphan in orphans]
+    while left:
+        roots.append(_take_out(next(reversed(left.values())), left))
+    return sorted(roots, key=lambda root: root.span.start)
+
+
+def _take_out(span: Span, left: dict[str, Span]) -> Branch:
+    """A span with all that is below it."""
+    del left[span.span_id]
+    children = [each for each in reversed(left.values()) if each.parent_id == span.span_id]
+    return Branch(span, [_take_out(child, left) for child in children if child.span_id in left])
 
 
 def _root(trace: Sequence[Span]) -> Span | None:

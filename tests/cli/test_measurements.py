@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from dirty_equals import IsApprox
 
 from otel_redis_cache import conventions as names
 from otel_redis_cache.cli.measurements import (
+    MEMORY,
     CacheFigures,
     Distribution,
     Level,
@@ -49,12 +51,23 @@ def removed(reason: str, count: int) -> Point:
     )
 
 
+def gauge(metric: str, value: int, **attributes: str) -> Point:
+    counts = Distribution(counts=(value,))
+    return Point(metric, dotted(attributes), counts, 0.0, 1.0, is_level=True)
+
+
 def dotted(attributes: dict[str, str]) -> dict[str, str]:
     return {name.replace("_", "."): value for name, value in attributes.items()}
 
 
-def only(measurements: Measurements) -> CacheFigures:
-    [cache] = measurements.caches()
+def record(measurements: Measurements, points: Iterable[Point]) -> None:
+    """They arrive at the moment that they are about."""
+    arrived = list(points)
+    measurements.record(arrived, now=max(point.time for point in arrived))
+
+
+def only(measurements: Measurements, now: float = 2.0) -> CacheFigures:
+    [cache] = measurements.caches(now)
     return cache
 
 
@@ -128,40 +141,40 @@ class TestCeiling:
 class TestTotals:
     def test_a_cumulative_value_replaces_the_one_before(self) -> None:
         measurements = Measurements()
-        measurements.record([lookups("product", "hit", 10, time=1)])
-        measurements.record([lookups("product", "hit", 15, time=2)])
+        record(measurements, [lookups("product", "hit", 10, time=1)])
+        record(measurements, [lookups("product", "hit", 15, time=2)])
         assert only(measurements).hits == 15
 
     def test_a_delta_comes_on_top(self) -> None:
         measurements = Measurements()
         for time in (1, 2, 3):
-            measurements.record([lookups("product", "hit", 10, time=time, cumulative=False)])
+            record(measurements, [lookups("product", "hit", 10, time=time, cumulative=False)])
         assert only(measurements).hits == 30
 
     def test_a_restarted_series_goes_on_from_its_total(self) -> None:
         measurements = Measurements()
-        measurements.record([lookups("product", "hit", 10, time=1)])
-        measurements.record([lookups("product", "hit", 12, time=9, start=5.0)])
-        measurements.record([lookups("product", "hit", 13, time=10, start=5.0)])
+        record(measurements, [lookups("product", "hit", 10, time=1)])
+        record(measurements, [lookups("product", "hit", 12, time=9, start=5.0)])
+        record(measurements, [lookups("product", "hit", 13, time=10, start=5.0)])
         assert only(measurements).hits == 23
 
     def test_a_value_that_falls_is_a_restart_too(self) -> None:
         measurements = Measurements()
-        measurements.record([lookups("product", "hit", 10, time=1)])
-        measurements.record([lookups("product", "hit", 3, time=2)])
+        record(measurements, [lookups("product", "hit", 10, time=1)])
+        record(measurements, [lookups("product", "hit", 3, time=2)])
         assert only(measurements).hits == 13
 
     def test_processes_add_up(self) -> None:
         measurements = Measurements()
-        measurements.record([lookups("product", "hit", 10, time=1, process="a")])
-        measurements.record([lookups("product", "hit", 5, time=1, process="b")])
+        record(measurements, [lookups("product", "hit", 10, time=1, process="a")])
+        record(measurements, [lookups("product", "hit", 5, time=1, process="b")])
         assert only(measurements).hits == 15
 
     def test_what_exceeds_the_bound_is_dropped_and_counted(self) -> None:
         measurements = Measurements(max_series=2)
-        measurements.record(lookups(f"cache{n}", "hit", 1, time=1) for n in range(5))
-        measurements.record([lookups("cache0", "hit", 7, time=2)])
-        assert [(cache.name, cache.hits) for cache in measurements.caches()] == [
+        record(measurements, [lookups(f"cache{n}", "hit", 1, time=1) for n in range(5)])
+        record(measurements, [lookups("cache0", "hit", 7, time=2)])
+        assert [(cache.name, cache.hits) for cache in measurements.caches(2.0)] == [
             ("cache0", 7),
             ("cache1", 1),
         ]
@@ -171,7 +184,8 @@ class TestTotals:
 class TestCaches:
     def test_figures_of_a_cache(self) -> None:
         measurements = Measurements()
-        measurements.record(
+        record(
+            measurements,
             [
                 lookups("product", "hit", 8, time=2),
                 lookups("product", "miss", 2, time=2),
@@ -196,7 +210,7 @@ class TestCaches:
                 seconds("cache.ttl", TTLS, "product"),
                 durations((4, 0, 0, 0), db_operation_name="GET", cache_name="product"),
                 durations((4, 0, 0, 0), db_operation_name="SET", cache_name="product"),
-            ]
+            ],
         )
         cache = only(measurements)
         assert cache == CacheFigures(
@@ -222,45 +236,163 @@ class TestCaches:
         measurements = Measurements()
         for reason, count in {"delete": 3, "expire": 3, "deploy": 40}.items():
             removed = {"cache_name": "product", "cache_invalidation_reason": reason}
-            measurements.record([total("cache.invalidations", count, **removed)])
+            record(measurements, [total("cache.invalidations", count, **removed)])
         reasons = [*only(measurements).invalidations.items()]
         assert reasons == [("deploy", 40), ("delete", 3), ("expire", 3)]
 
     def test_the_busiest_comes_first(self) -> None:
         measurements = Measurements()
-        measurements.record(
+        record(
+            measurements,
             [lookups("a", "hit", 1, time=1), lookups("b", "hit", 9, time=1)],
         )
-        assert [cache.name for cache in measurements.caches()] == ["b", "a"]
+        assert [cache.name for cache in measurements.caches(2.0)] == ["b", "a"]
 
     def test_the_rate_is_that_of_the_last_seconds(self) -> None:
         measurements = Measurements()
         for time, count in ((100, 100_000), (110, 100_050), (115, 100_100), (120, 100_200)):
-            measurements.record([lookups("product", "hit", count, time=time)])
-        assert only(measurements).rate == IsApprox(15.0)
+            record(measurements, [lookups("product", "hit", count, time=time)])
+        assert only(measurements, 120).rate == IsApprox(15.0)
 
     def test_an_export_at_the_same_moment_has_no_rate_of_its_own(self) -> None:
         measurements = Measurements()
-        measurements.record([lookups("product", "hit", 10, time=0)])
+        record(measurements, [lookups("product", "hit", 10, time=0)])
         assert only(measurements).rate == 0
 
     def test_the_trend_is_the_hit_ratio_of_each_interval(self) -> None:
-        measurements = Measurements(max_readings=3)
+        measurements = Measurements(max_steps=3)
         totals: Iterator[tuple[int, int]] = iter([(0, 4), (1, 7), (3, 9), (3, 9), (7, 9)])
         for time, (hits, misses) in enumerate(totals, start=1):
-            measurements.record(
+            record(
+                measurements,
                 [
                     lookups("product", "hit", hits, time=time),
                     lookups("product", "miss", misses, time=time),
-                ]
+                ],
             )
-        # The first intervals are forgotten, the one without a lookup is left out.
-        assert only(measurements).trend == [0.5, 1.0]
+        # The first interval is forgotten, the one without a lookup is left out.
+        assert only(measurements).trend == [0.25, 0.5, 1.0]
+
+
+def counted(cache: str = "product", **given: Any) -> Point:
+    return lookups(cache, "hit", **given)
+
+
+def rates(measurements: Measurements, now: float) -> dict[tuple[str, ...], float]:
+    return measurements.rates(names.CACHE_REQUESTS, names.CACHE_NAME, now=now)
+
+
+class TestRates:
+    def test_the_clock_of_a_sender_may_be_an_hour_off(self) -> None:
+        for hour in (-3600.0, 3600.0):
+            measurements = Measurements()
+            for second in range(20):
+                point = counted(count=5 * second, time=5_000 + hour + second, start=1_000 + hour)
+                measurements.record([point], now=5_000 + second)
+            assert rates(measurements, 5_019) == {("product",): 5.0}
+
+    def test_processes_that_send_at_different_intervals_add_up(self) -> None:
+        measurements = Measurements()
+        for second in range(0, 181, 60):
+            measurements.record([counted(count=600 * (second // 60), time=second)], now=second)
+        for second in range(170, 181):
+            measurements.record([counted(count=second, time=second, process="b")], now=second)
+        assert rates(measurements, 180) == {("product",): 11.0}
+
+    def test_deltas_are_of_their_own_interval_also_after_a_pause(self) -> None:
+        measurements = Measurements()
+        for start in (100, 700):
+            delta = counted(count=50, start=start, time=start + 10, cumulative=False)
+            measurements.record([delta], now=start + 10)
+        assert rates(measurements, 710) == {("product",): 5.0}
+
+    def test_a_process_that_is_silent_counts_nothing_and_is_forgotten_later(self) -> None:
+        measurements = Measurements()
+        for second in range(30):
+            measurements.record([counted(count=second, time=second)], now=second)
+        assert rates(measurements, 31) == {("product",): 1.0}
+        assert rates(measurements, 60) == {("product",): 0.0}
+        assert rates(measurements, 29 + MEMORY + 1) == {}
+
+    def test_a_process_that_runs_for_long_begins_with_its_average(self) -> None:
+        measurements = Measurements()
+        measurements.record([counted(count=360_000, start=0, time=36_000)], now=36_000)
+        assert rates(measurements, 36_000) == {("product",): 10.0}
+
+    def test_what_a_known_process_reports_for_the_first_time_is_new(self) -> None:
+        measurements = Measurements()
+        old = counted(count=1, start=0, time=36_000)
+        measurements.record([old], now=36_000)
+        new = counted("session", count=60, start=0, time=36_060)
+        measurements.record([replace(old, time=36_060), new], now=36_060)
+        assert rates(measurements, 36_060)["session",] == 1.0
+
+    def test_an_export_in_several_messages_is_one_collection(self) -> None:
+        measurements = Measurements()
+        for cache in ("product", "session"):
+            measurements.record([counted(cache, count=360_000, start=0, time=36_000)], now=36_000)
+        assert rates(measurements, 36_000) == {("product",): 10.0, ("session",): 10.0}
+
+    def test_two_processes_that_say_the_same_of_themselves_are_told_apart_by_their_start(
+        self,
+    ) -> None:
+        measurements = Measurements()
+        for second in range(100, 121):
+            for start, per_second in ((0, 1_000), (50, 1)):
+                value = per_second * (second - start)
+                measurements.record([counted(count=value, start=start, time=second)], now=second)
+        assert rates(measurements, 120) == {("product",): 1_001.0}
+
+    def test_exports_that_were_held_up_do_not_make_a_slow_sender_silent(self) -> None:
+        measurements = Measurements()
+        for time, arrival in ((0, 0), (60, 60), (120, 240.0), (180, 240.01), (240, 240.02)):
+            measurements.record([counted(count=time, time=time)], now=arrival)
+        assert rates(measurements, 270)["product",] > 0
+
+
+class TestLevels:
+    def test_a_level_may_fall_and_is_not_added_up(self) -> None:
+        measurements = Measurements()
+        for second, value in enumerate((5, 3, 0, -2)):
+            measurements.record([level(value, time=second)], now=second)
+        assert [each.value for each in levels(measurements, 3)] == [-2]
+
+    def test_deltas_of_a_level_add_up(self) -> None:
+        measurements = Measurements()
+        for second, value in enumerate((5, 3, -6)):
+            measurements.record([level(value, time=second, cumulative=False)], now=second)
+        assert [each.value for each in levels(measurements, 3)] == [2]
+
+    def test_that_of_a_process_that_is_silent_is_not_known(self) -> None:
+        measurements = Measurements()
+        for second in range(10):
+            measurements.record([level(5, time=second)], now=second)
+        assert levels(measurements, 11)
+        assert not levels(measurements, 60)
+
+
+def test_series_that_are_long_silent_make_room() -> None:
+    measurements = Measurements(max_series=2)
+    for second, cache in ((0, "a"), (MEMORY, "b"), (MEMORY + 1, "c")):
+        measurements.record([counted(cache, count=1, time=second)], now=second)
+    assert (measurements.series, measurements.dropped) == (2, 0)
+    assert rates(measurements, MEMORY + 1).keys() == {("b",), ("c",)}
+
+
+def level(value: int, *, time: float, **given: Any) -> Point:
+    counts = Distribution(counts=(value,))
+    pool = {"db.client.connection.pool.name": "a"}
+    return Point("db.client.connection.count", pool, counts, 0.0, time, is_level=True, **given)
+
+
+def levels(measurements: Measurements, now: float) -> list[Level]:
+    return measurements.levels(names.CONNECTION_COUNT, now)
 
 
 def test_operations_merge_caches_and_errors() -> None:
     measurements = Measurements()
-    measurements.record(
+    record(
+        measurements,
         [
             durations((3, 0, 0, 0), db_operation_name="SET", cache_name="product"),
             durations((5, 0, 0, 0), db_operation_name="GET", cache_name="product"),
@@ -268,7 +400,7 @@ def test_operations_merge_caches_and_errors() -> None:
             durations(
                 (1, 0, 0, 0), db_operation_name="GET", cache_name="session", error_type="WRONGTYPE"
             ),
-        ]
+        ],
     )
     assert [
         (operation.name, operation.latency.counts, operation.errors)
@@ -279,9 +411,9 @@ def test_operations_merge_caches_and_errors() -> None:
 class TestWhatCameOnTop:
     def test_it_is_counted_by_an_attribute_the_most_first(self) -> None:
         measurements = Measurements()
-        measurements.record([removed("delete", 3), removed("deploy", 5)])
+        record(measurements, [removed("delete", 3), removed("deploy", 5)])
         before = measurements.totals()
-        measurements.record([removed("delete", 4), removed("deploy", 45), removed("expire", 2)])
+        record(measurements, [removed("delete", 4), removed("deploy", 45), removed("expire", 2)])
         grown = measurements.totals().since(before)
         counts = grown.of(names.CACHE_INVALIDATIONS, names.INVALIDATION_REASON)
         assert [(reason, total.count) for reason, total in counts.items()] == [
@@ -293,7 +425,7 @@ class TestWhatCameOnTop:
 
     def test_what_did_not_grow_is_left_out(self) -> None:
         measurements = Measurements()
-        measurements.record([removed("delete", 3)])
+        record(measurements, [removed("delete", 3)])
         nothing = measurements.totals().since(measurements.totals())
         assert nothing.of(names.CACHE_INVALIDATIONS, names.INVALIDATION_REASON) == {}
         assert nothing.all_of(names.CACHE_INVALIDATIONS).count == 0
@@ -306,7 +438,7 @@ class TestWhatCameOnTop:
         measurements = Measurements()
         for reason, number in (("expired", 3), ("evicted", 8)):
             dropped = {"cache_name": "product", "cache_eviction_reason": reason}
-            measurements.record([total("cache.evictions", number, **dropped)])
+            record(measurements, [total("cache.evictions", number, **dropped)])
         where = {names.EVICTION_REASON: names.EVICTED}
         found = measurements.totals().of(names.CACHE_EVICTIONS, names.CACHE_NAME, where)
         assert {cache: it.count for cache, it in found.items()} == {"product": 8}
@@ -315,24 +447,32 @@ class TestWhatCameOnTop:
 class TestServer:
     def test_figures_of_a_server(self) -> None:
         measurements = Measurements()
-        measurements.record(
+        record(
+            measurements,
             [
                 total("redis.keys.evicted", 7),
                 seconds("redis.client.outage.duration", LOADS, "-"),
                 seconds("db.client.connection.create_time", LOADS, "-"),
                 durations((3, 0, 0, 0), db_operation_name="GET"),
                 durations((0, 2, 0, 0), db_operation_name="GET", error_type="ConnectionError"),
-            ]
+            ],
         )
-        measurements.note(
+        record(
+            measurements,
             [
-                Level("redis.client.up", {}, 1),
-                Level("redis.memory.used", {}, 5_000_000),
-                Level("redis.maxmemory", {}, 6_000_000),
-            ]
+                gauge("redis.client.up", 1),
+                gauge("redis.memory.used", 5_000_000),
+                gauge("redis.maxmemory", 6_000_000),
+            ],
         )
         assert measurements.server() == ServerFigures(
-            is_up=True, memory=5e6, limit=6e6, evicted=7, outages=2, connected=2, failed=2
+            is_up=True,
+            memory=5_000_000,
+            limit=6_000_000,
+            evicted=7,
+            outages=2,
+            connected=2,
+            failed=2,
         )
 
     def test_nothing_is_known_before_the_first_export(self) -> None:
@@ -341,21 +481,25 @@ class TestServer:
     def test_a_level_may_fall(self) -> None:
         measurements = Measurements()
         for up in (1, 0):
-            measurements.note([Level("redis.client.up", {}, up)])
+            record(measurements, [gauge("redis.client.up", up)])
         assert measurements.server().is_up is False
 
     def test_of_several_the_lowest_level_counts(self) -> None:
         measurements = Measurements()
-        measurements.note(
-            Level("redis.client.up", {"server.address": name}, up)
-            for name, up in (("a", 1), ("b", 0), ("c", 1))
+        record(
+            measurements,
+            [
+                gauge("redis.client.up", up, server_address=name)
+                for name, up in (("a", 1), ("b", 0), ("c", 1))
+            ],
         )
         assert measurements.server().is_up is False
 
     def test_levels_are_bounded_too(self) -> None:
         measurements = Measurements(max_series=2)
         for value in (1, 2):
-            measurements.note(
-                Level("redis.memory.used", {"server.port": f"{port}"}, value) for port in range(3)
+            record(
+                measurements,
+                [gauge("redis.memory.used", value, server_port=f"{port}") for port in range(3)],
             )
         assert len(measurements.totals().levels) == measurements.dropped == 2

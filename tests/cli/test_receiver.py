@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -63,7 +64,7 @@ def test_metrics_arrive(
         duration.record(0.005, {"db.operation.name": "GET", "server.port": 6380})
         provider.force_flush()
     provider.shutdown()
-    [cache] = measurements.caches()
+    [cache] = measurements.caches(time.monotonic())
     [operation] = measurements.operations()
     assert (cache.name, cache.hits, cache.misses) == ("product", 12, 3)
     assert (operation.name, operation.latency.counts) == ("GET", (0, 3, 0))
@@ -90,7 +91,7 @@ def test_the_largest_value_of_a_histogram_arrives(
     for seconds in (15, 12):
         ttl.record(seconds, {"cache.name": "product"})
     provider.shutdown()
-    [cache] = measurements.caches()
+    [cache] = measurements.caches(time.monotonic())
     assert cache.ttl.ceiling(0.5) == 15
 
 
@@ -100,7 +101,7 @@ def test_two_processes_stay_apart(measurements: Measurements, endpoint: str) -> 
         counter = provider.get_meter("test").create_counter("cache.requests")
         counter.add(5, {"cache.name": "product", "cache.request.type": "hit"})
         provider.shutdown()
-    [cache] = measurements.caches()
+    [cache] = measurements.caches(time.monotonic())
     assert cache.hits == 10
 
 
@@ -113,7 +114,7 @@ def test_kinds_that_are_not_shown_are_passed_over(
     provider = _meter_provider(endpoint)
     provider.get_meter("test").create_observable_gauge("cache.hit_ratio", [observe])
     provider.shutdown()
-    assert measurements.caches() == []
+    assert measurements.caches(time.monotonic()) == []
 
 
 def test_spans_arrive(traces: Traces, endpoint: str) -> None:
@@ -142,8 +143,9 @@ def test_what_is_not_otlp_is_refused_and_the_receiver_goes_on(
 ) -> None:
     with grpc.insecure_channel(endpoint.removeprefix("http://")) as channel:
         export = channel.unary_unary(f"/{METRICS}/Export")
-        with pytest.raises(grpc.RpcError):
+        with pytest.raises(grpc.RpcError) as refused:
             export(b"\xff\xff\xff", timeout=5)
+    assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
     test_two_processes_stay_apart(measurements, endpoint)
 
 
@@ -155,7 +157,7 @@ class TestRelay:
             receive(nearer, Traces(), relay) as first,
         ):
             test_two_processes_stay_apart(nearer, first)
-        assert nearer.caches() == measurements.caches()
+        assert nearer.caches(time.monotonic()) == measurements.caches(time.monotonic())
         assert (relay.sent, relay.refused) == (2, 0)
 
     def test_a_collector_that_went_away_is_counted_and_disturbs_nothing(self) -> None:

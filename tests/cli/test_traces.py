@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from otel_redis_cache.cli.traces import MAX_ROWS, Branch, Span, Traces
+from otel_redis_cache.cli.traces import MAX_ROWS, Branch, Span, Traces, arrange
 
 
 def span(trace: str, number: int, parent: int = 0, name: str = "GET", hit: str = "") -> Span:
@@ -95,3 +95,31 @@ def test_only_the_last_spans_are_kept_and_all_are_counted() -> None:
     assert chosen
     assert chosen.span.trace_id == "b"
     assert traces.received == 5
+
+
+class TestArrange:
+    def test_parts_of_a_trace_whose_root_is_missing_stand_side_by_side(self) -> None:
+        late, inner, early = span("a", 5, 9), span("a", 6, 5), span("a", 3, 8)
+        assert arrange([late, inner, early]) == [
+            Branch(early, []),
+            Branch(late, [Branch(inner, [])]),
+        ]
+
+    def test_spans_that_are_each_others_parents_are_all_there(self) -> None:
+        first, second, own = span("a", 1, 2), span("a", 2, 1), span("a", 3, 3)
+        assert arrange([own, second, first]) == [
+            Branch(first, [Branch(second, [])]),
+            Branch(own, []),
+        ]
+
+    def test_a_span_that_came_twice_is_there_once(self) -> None:
+        root, child = span("a", 1), span("a", 2, 1)
+        assert arrange([root, child, child]) == [Branch(root, [Branch(child, [])])]
+
+    def test_a_deep_trace_does_not_break_it(self) -> None:
+        [branch] = arrange(span("a", number, number - 1) for number in range(1, 201))
+        depth = 1
+        while branch.children:
+            [branch] = branch.children
+            depth += 1
+        assert depth == 200

@@ -278,6 +278,17 @@ def compose() -> Path:
 
 
 @pytest.fixture(scope="session")
+def chromium() -> Path:
+    """A browser without a window."""
+    found = shutil.which("chromium")
+    if not found:
+        missing("chromium", "there is no chromium on PATH")
+    said = subprocess.run([found, "--version"], capture_output=True, text=True, check=True)
+    requirement.ran["chromium"] = said.stdout.strip()
+    return Path(found)
+
+
+@pytest.fixture(scope="session")
 def promtool() -> Path:
     """What checks and tests rules of Prometheus."""
     found = shutil.which("promtool")

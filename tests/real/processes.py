@@ -80,6 +80,10 @@ class Process:
         self._popen.kill()
         self._popen.wait(10)
 
+    def wait(self, timeout: float) -> int:
+        """The exit code."""
+        return self._popen.wait(timeout)
+
     def pause(self) -> None:
         self._popen.send_signal(signal.SIGSTOP)
 

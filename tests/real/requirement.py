@@ -17,6 +17,7 @@ PARTS = (
     "hosts",
     "jaeger",
     "compose",
+    "chromium",
 )
 
 # Filled while the session runs, read by the summary at its end: part -> what it was, or why there is none.

@@ -1,0 +1,130 @@
+"""OTLP over HTTP: one path for each signal, messages in protobuf or JSON, packed with gzip or not.
+
+What is answered is what `the specification <https://opentelemetry.io/docs/specs/otlp/#otlphttp>`_
+asks for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Generator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
+from http import HTTPStatus
+
+import grpc
+from aiohttp import ClientError, web
+from google.protobuf import json_format
+from google.protobuf.message import Message
+
+from otel_redis_cache.cli.protocol import (
+    LARGEST_MESSAGE,
+    METRICS,
+    SPANS,
+    NotOtlpError,
+    Status,
+    parse,
+    parse_json,
+)
+from otel_redis_cache.cli.receiver import Take, probe
+
+PATHS = {"/v1/traces": SPANS, "/v1/metrics": METRICS}
+PROTOBUF, JSON = "application/x-protobuf", "application/json"
+PARSERS = {PROTOBUF: parse, JSON: parse_json}
+ENCODINGS = ("identity", "gzip", "deflate")
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+# Who sends what is no HTTP has an answer, and would write across the screen otherwise.
+_NOBODY = logging.getLogger(__name__)
+_NOBODY.propagate = False
+_NOBODY.addHandler(logging.NullHandler())
+
+_EXPLANATIONS = {
+    HTTPStatus.NOT_FOUND: f"not found: OTLP is taken at {' and '.join(PATHS)}",
+    HTTPStatus.METHOD_NOT_ALLOWED: "method not allowed: OTLP is sent with POST",
+    HTTPStatus.REQUEST_ENTITY_TOO_LARGE: f"too large: at most {LARGEST_MESSAGE} bytes are taken",
+    HTTPStatus.UNSUPPORTED_MEDIA_TYPE: f"unsupported content: {PROTOBUF} or {JSON} is expected, "
+    f"and of encodings {', '.join(ENCODINGS)}",
+    HTTPStatus.BAD_REQUEST: "bad request: the content is not what its headers say",
+}
+
+
+@contextmanager
+def listen_for_http(take: Take, host: str, port: int) -> Generator[int]:
+    """Take messages by HTTP, in a thread of its own; gives the port, which is a free one for 0.
+
+    Raises:
+        OccupiedError: there is no listening there.
+    """
+    probe(host, port)
+    runner = web.AppRunner(_application(take), access_log=None, logger=_NOBODY, shutdown_timeout=1)
+    with (
+        closing(asyncio.new_event_loop()) as loop,
+        ThreadPoolExecutor(1, thread_name_prefix="otlp-http") as thread,
+    ):
+        thread.submit(loop.run_forever)
+        try:
+            yield asyncio.run_coroutine_threadsafe(_start(runner, host, port), loop).result()
+        finally:
+            asyncio.run_coroutine_threadsafe(runner.cleanup(), loop).result()
+            loop.call_soon_threadsafe(loop.stop)
+
+
+async def _start(runner: web.AppRunner, host: str, port: int) -> int:
+    await runner.setup()
+    await web.TCPSite(runner, host, port).start()
+    return int(runner.addresses[0][1])
+
+
+def _application(take: Take) -> web.Application:
+    async def export(request: web.Request) -> web.Response:
+        content = request.content_type
+        if content not in PARSERS or not _is_understood(request):
+            raise web.HTTPUnsupportedMediaType
+        body = await request.read()
+        try:
+            answer = take(PARSERS[content], PATHS[request.path], body)
+        except NotOtlpError as error:
+            raise web.HTTPBadRequest(reason=str(error)) from None
+        return _answer(HTTPStatus.OK, answer, content)
+
+    application = web.Application(client_max_size=LARGEST_MESSAGE, middlewares=[_explain])
+    for path in PATHS:
+        application.router.add_post(path, export)
+    return application
+
+
+def _is_understood(request: web.Request) -> bool:
+    return request.headers.get("Content-Encoding", ENCODINGS[0]).lower() in ENCODINGS
+
+
+@web.middleware
+async def _explain(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """A refusal in the sender's own encoding."""
+    try:
+        return await handler(request)
+    except web.HTTPException as refusal:
+        code, allowed = HTTPStatus(refusal.status), refusal.headers.get("Allow")
+        text = refusal.reason if isinstance(refusal, web.HTTPBadRequest) else _EXPLANATIONS[code]
+    except (ClientError, web.RequestPayloadError, ValueError):
+        code, text, allowed = HTTPStatus.BAD_REQUEST, _EXPLANATIONS[HTTPStatus.BAD_REQUEST], None
+    answer = _refuse(code, text, request.content_type)
+    if allowed:
+        answer.headers["Allow"] = allowed
+    return answer
+
+
+def _refuse(code: HTTPStatus, text: str, content: str) -> web.Response:
+    if content not in PARSERS:
+        return web.Response(status=code, text=f"{text}\n")
+    return _answer(
+        code, Status(code=grpc.StatusCode.INVALID_ARGUMENT.value[0], message=text), content
+    )
+
+
+def _answer(code: HTTPStatus, message: Message, content: str) -> web.Response:
+    as_json = content == JSON
+    body = json_format.MessageToJson(message).encode() if as_json else message.SerializeToString()
+    return web.Response(status=code, body=body, content_type=content)
