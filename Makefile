@@ -64,7 +64,7 @@ down: ## Stop what `make up` started, and remove all of it but the images
 
 golden: .venv/.installed-dev ## Write golden snapshots and generated pages anew; read the diff before committing
 	-$(bin)/python -m pytest tests/golden --inline-snapshot=create,fix $(ARGS)
-	$(bin)/python docs/generate.py
+	PYTHONPATH=$(CURDIR) $(bin)/python docs/generate.py
 
 sampler-coverage: .venv/.installed-dev ## Whether 95 % of the sampler's intervals hold: 200 runs on each of three servers
 	OTEL_REDIS_CACHE_SAMPLER_RUNS=200 $(bin)/python -m pytest --log-cli-level=INFO \

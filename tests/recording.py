@@ -1,4 +1,7 @@
-"""What a test sees of the telemetry: real SDK providers that keep everything in memory."""
+"""What a test sees of the telemetry: real SDK providers that keep everything in memory.
+
+All of it is held against the registry when the test is over, whoever made the recording.
+"""
 
 from __future__ import annotations
 
@@ -6,14 +9,17 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from opentelemetry.context import Context
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
-from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace import ReadableSpan, Span, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.sdk.trace.sampling import ALWAYS_ON, Sampler
+from opentelemetry.trace import SpanContext
 
-from otel_redis_cache import RedisCacheInstrumentor, conventions
+from otel_redis_cache import RedisCacheInstrumentor
+from tests.conformance.audit import Audit
 
 SCOPE = "otel_redis_cache"
 TARGET = {"db.system.name", "db.namespace", "server.address", "server.port"}
@@ -23,17 +29,29 @@ class Recording:
     """One pair of providers, and questions about what reached them."""
 
     def __init__(self, sampler: Sampler = ALWAYS_ON) -> None:
+        self._audit = Audit()
         self._exporter = InMemorySpanExporter()
+        self._starts = Starts(self._exporter)
         self.tracer_provider = TracerProvider(sampler=sampler, shutdown_on_exit=False)
-        self.tracer_provider.add_span_processor(SimpleSpanProcessor(self._exporter))
+        self.tracer_provider.add_span_processor(self._starts)
         self._reader = InMemoryMetricReader()
         self.meter_provider = MeterProvider([self._reader], shutdown_on_exit=False)
         self.tracer = self.tracer_provider.get_tracer("application")
+        made.append(self)
 
     def instrument(self, **settings: Any) -> RedisCacheInstrumentor:
+        self.opt_in(**settings)
         instrumentor = RedisCacheInstrumentor()
         instrumentor.instrument(**self.providers, **settings)
         return instrumentor
+
+    def opt_in(self, **settings: Any) -> None:
+        """Say what was asked for by other means than `instrument`."""
+        self._audit.opt_in(settings)
+
+    def excuse(self, *faults: str) -> None:
+        """Say what is not as the registry says because the test wants it so."""
+        self._audit.excused.update(faults)
 
     @property
     def providers(self) -> dict[str, Any]:
@@ -49,6 +67,7 @@ class Recording:
 
     def take(self) -> list[ReadableSpan]:
         """The spans of all scopes since this was asked last."""
+        self._look_at_spans()
         found = list(self._exporter.get_finished_spans())
         self._exporter.clear()
         return found
@@ -64,11 +83,17 @@ class Recording:
     def metrics_by_scope(self) -> dict[str, dict[str, Any]]:
         """The metrics of each scope by name, ours and those of others."""
         data = self._reader.get_metrics_data()
-        return {
-            scope.scope.name: {metric.name: metric for metric in scope.metrics}
+        scopes = [
+            scope
             for resource in (data.resource_metrics if data is not None else ())
             for scope in resource.scope_metrics
-        }
+        ]
+        for scope in scopes:
+            if scope.scope.name == SCOPE:
+                self._audit.look_at_scope(scope.scope)
+                for metric in scope.metrics:
+                    self._audit.look_at_metric(metric)
+        return {scope.scope.name: {m.name: m for m in scope.metrics} for scope in scopes}
 
     def metrics(self) -> dict[str, Any]:
         return self.metrics_by_scope().get(SCOPE, {})
@@ -95,18 +120,16 @@ class Recording:
     def lookups(self) -> dict[tuple[str, str], int]:
         return self.counts("cache.requests")
 
-    def hold_against_the_contract(self) -> None:
-        allowed = {*conventions.SPAN_ATTRIBUTES, "request", "response"}  # the last two by hooks
+    def findings(self) -> list[str]:
+        """What was exported up to now, and is not as the registry says."""
+        self._look_at_spans()
+        self.metrics()
+        return list(self._audit.findings)
+
+    def _look_at_spans(self) -> None:
         for span in self.spans():
-            assert attributes_of(span).keys() <= allowed
-        rows = (*conventions.METRICS, *conventions.SERVER_METRICS)
-        contract = {metric.name: metric for metric in rows}
-        for name, metric in self.metrics().items():
-            row = contract[name]
-            assert (metric.unit, metric.description) == (row.unit, row.description)
-            for point in metric.data.data_points:
-                assert set(point.attributes) <= set(row.attributes)
-            assert len(metric.data.data_points) <= conventions.MAX_SERIES
+            self._audit.look_at_scope(span.instrumentation_scope)
+            self._audit.look_at_span(span, self._starts.attributes_of(span))
 
     def everything(self) -> str:
         """All that was exported, as text, to search it for what must not be there."""
@@ -115,16 +138,39 @@ class Recording:
         return spans + (data.to_json() if data is not None else "")
 
 
+class Starts(SimpleSpanProcessor):
+    """Exports spans, and keeps what a sampler saw of each: its attributes at the start."""
+
+    def __init__(self, exporter: InMemorySpanExporter) -> None:
+        super().__init__(exporter)
+        self._attributes: dict[SpanContext | None, dict[str, Any]] = {}
+
+    def on_start(self, span: Span, parent_context: Context | None = None) -> None:
+        self._attributes[span.get_span_context()] = dict(span.attributes or {})
+
+    def attributes_of(self, span: ReadableSpan) -> dict[str, Any]:
+        return self._attributes.get(span.get_span_context(), {})
+
+
+made: list[Recording] = []
+"""By the test that runs."""
+
+
+@pytest.fixture(autouse=True)
+def conformance() -> Iterator[None]:
+    """Fails a test whose telemetry is not as the registry says."""
+    made.clear()
+    yield
+    findings = [finding for recording in made for finding in recording.findings()]
+    made.clear()
+    assert not findings, "not as docs/registry says:\n" + "\n".join(findings)
+
+
 @pytest.fixture
 def recording() -> Iterator[Recording]:
-    """Providers of a test's own; whatever it instrumented is put back.
-
-    Whatever was exported is held against the contract: nothing is emitted that is not in it.
-    """
-    made = Recording()
-    yield made
+    """Providers of a test's own; whatever it instrumented is put back."""
+    yield Recording()
     RedisCacheInstrumentor().uninstrument()
-    made.hold_against_the_contract()
 
 
 def attributes_of(span: ReadableSpan) -> dict[str, Any]:
