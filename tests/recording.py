@@ -16,7 +16,6 @@ from opentelemetry.sdk.trace import ReadableSpan, Span, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.sdk.trace.sampling import ALWAYS_ON, Sampler
-from opentelemetry.trace import SpanContext
 
 from otel_redis_cache import RedisCacheInstrumentor
 from tests.conformance.audit import Audit
@@ -143,13 +142,19 @@ class Starts(SimpleSpanProcessor):
 
     def __init__(self, exporter: InMemorySpanExporter) -> None:
         super().__init__(exporter)
-        self._attributes: dict[SpanContext | None, dict[str, Any]] = {}
+        self._attributes: dict[tuple[int, int], dict[str, Any]] = {}
 
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:
-        self._attributes[span.get_span_context()] = dict(span.attributes or {})
+        self._attributes[_ids_of(span)] = dict(span.attributes or {})
 
     def attributes_of(self, span: ReadableSpan) -> dict[str, Any]:
-        return self._attributes.get(span.get_span_context(), {})
+        return self._attributes.get(_ids_of(span), {})
+
+
+def _ids_of(span: ReadableSpan) -> tuple[int, int]:
+    context = span.get_span_context()
+    assert context is not None
+    return context.trace_id, context.span_id
 
 
 made: list[Recording] = []
