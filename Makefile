@@ -10,7 +10,7 @@ export COMPOSE_FILE ?= collector-config/compose.yaml
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install demo test check format bench bench-memory load collector dashboards up down golden sampler-coverage namespaces-coverage constraints clean
+.PHONY: help install demo test check format dist bench bench-memory load collector dashboards up down golden sampler-coverage namespaces-coverage constraints clean
 
 help: ## List what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -35,6 +35,9 @@ check: .venv/.installed-dev ## Lint, format, types, layers, spelling
 format: .venv/.installed-dev ## Format the code and repair what ruff can repair
 	$(bin)/ruff check --fix-only .
 	$(bin)/ruff format .
+
+dist: .venv/.installed-dev ## Build wheel and sdist into dist/: the same bytes wherever this commit is built
+	SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) $(bin)/python -m hatchling build --clean
 
 bench: .venv/.installed-dev ## Measure what a call costs beside others; writes docs/performance.* (ARGS="--quick")
 	$(bin)/python -m benchmarks.overhead $(ARGS)

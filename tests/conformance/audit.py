@@ -103,7 +103,7 @@ class Audit:
             value = point.sum if instrument == "histogram" else point.value
             wanted = group.annotations.code_generation.metric_value_type
             if type(value) is not _TYPES[wanted]:
-                yield f"a value is {value!r}, and no {wanted}"
+                yield f"a value is a {type(value).__name__}, and no {wanted}"
             yield from self._faults_of_attributes(attributes, known.uses)
 
     def _faults_of_attributes(

@@ -152,7 +152,7 @@ def test_another_instrument_is_found(
         ({"otel_redis_cache.step": "dance"}, 1, "otel_redis_cache.step is 'dance', and none of"),
         ({}, 1, "otel_redis_cache.step is missing"),
         ({"otel_redis_cache.step": "watch", "key": "user:1"}, 1, "key is not in the registry"),
-        ({"otel_redis_cache.step": "watch"}, 1.5, "a value is 1.5, and no int"),
+        ({"otel_redis_cache.step": "watch"}, 1.5, "a value is a float, and no int"),
     ],
 )
 def test_a_point_that_differs_is_found(
