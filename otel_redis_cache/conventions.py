@@ -8,7 +8,7 @@ Names that OpenTelemetry has come from `semantic conventions 1.44.0
 There is no convention for caches yet: the ``cache.*`` names follow .NET's
 ``cache.requests{cache.name, cache.request.type}`` and Sentry's span attributes.
 Names that upstream marks "Development" are copied here as text, so that nobody inherits a
-dependency on an unstable package; a test compares them with the official constants.
+dependency on an unstable package.
 """
 
 from __future__ import annotations

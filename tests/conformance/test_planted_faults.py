@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -195,8 +194,7 @@ def test_what_was_taken_before_the_end_is_found(
     assert faulty.findings() == ["span SET: color is not in the registry"]
 
 
-def test_such_a_test_fails_and_says_why(tmp_path: Path) -> None:
-    source = f"""
+TEA = f"""
 from opentelemetry.trace import SpanKind
 from tests.recording import Recording
 
@@ -204,9 +202,12 @@ def test_tea():
     tracer = Recording().tracer_provider.get_tracer({SCOPE!r}, schema_url={conventions.SCHEMA_URL!r})
     tracer.start_span("tea", kind=SpanKind.PRODUCER).end()
 """
-    (tmp_path / "test_tea.py").write_text(source, encoding="utf-8")
-    ran = subprocess.run(
-        [sys.executable, "-m", "pytest", "-p", "tests.recording", "-p", "no:ddtrace", tmp_path],
+FINDING = "span tea: there is no span of kind producer"
+
+
+def run(*command: str | Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, *command],
         cwd=ROOT,
         capture_output=True,
         text=True,
@@ -214,6 +215,19 @@ def test_tea():
         check=False,
     )
 
+
+def test_such_a_test_fails_and_says_why(tmp_path: Path) -> None:
+    (tmp_path / "test_tea.py").write_text(TEA, encoding="utf-8")
+    ran = run("-m", "pytest", "-p", "tests.recording", "-p", "no:ddtrace", tmp_path)
+
     assert ran.returncode == pytest.ExitCode.TESTS_FAILED
-    assert re.search(r"1 passed, 1 error", ran.stdout)
-    assert "span tea: there is no span of kind producer" in ran.stdout
+    assert "1 passed, 1 error" in ran.stdout
+    assert FINDING in ran.stdout
+
+
+def test_a_program_of_a_test_ends_badly_and_says_why() -> None:
+    ran = run("-c", f"{TEA}\ntest_tea(); print('tea')")
+
+    assert ran.returncode == 70
+    assert ran.stdout == "tea\n"
+    assert FINDING in ran.stderr
