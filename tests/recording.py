@@ -19,8 +19,10 @@ from opentelemetry.sdk.trace import ReadableSpan, Span, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.sdk.trace.sampling import ALWAYS_ON, Sampler
+from opentelemetry.trace import StatusCode
 
 from otel_redis_cache import RedisCacheInstrumentor
+from tests.conformance import audit
 from tests.conformance.audit import Audit
 
 SCOPE = "otel_redis_cache"
@@ -92,9 +94,9 @@ class Recording:
         ]
         for scope in scopes:
             if scope.scope.name == SCOPE:
-                self._audit.look_at_scope(scope.scope)
+                self._audit.look_at_scope(SCOPE, scope.scope.schema_url)
                 for metric in scope.metrics:
-                    self._audit.look_at_metric(metric)
+                    self._audit.look_at_metric(_audited_metric(metric))
         return {scope.scope.name: {m.name: m for m in scope.metrics} for scope in scopes}
 
     def metrics(self) -> dict[str, Any]:
@@ -130,8 +132,17 @@ class Recording:
 
     def _look_at_spans(self) -> None:
         for span in self.spans():
-            self._audit.look_at_scope(span.instrumentation_scope)
-            self._audit.look_at_span(span, self._starts.attributes_of(span))
+            scope = span.instrumentation_scope
+            self._audit.look_at_scope(SCOPE, scope and scope.schema_url)
+            self._audit.look_at_span(
+                audit.Span(
+                    span.name,
+                    span.kind.name.lower(),
+                    span.status.status_code is StatusCode.ERROR,
+                    attributes_of(span),
+                    self._starts.attributes_of(span),
+                )
+            )
 
     def everything(self) -> str:
         """All that was exported, as text, to search it for what must not be there."""
@@ -152,6 +163,17 @@ class Starts(SimpleSpanProcessor):
 
     def attributes_of(self, span: ReadableSpan) -> dict[str, Any]:
         return self._attributes.get(_ids_of(span), {})
+
+
+def _audited_metric(metric: Any) -> audit.Metric:
+    instrument = type(metric.data).__name__.lower()
+    if instrument == "sum":
+        instrument = "counter" if metric.data.is_monotonic else "updowncounter"
+    points = [
+        (dict(point.attributes or {}), point.sum if instrument == "histogram" else point.value)
+        for point in metric.data.data_points
+    ]
+    return audit.Metric(metric.name, instrument, metric.unit, metric.description, points)
 
 
 def _ids_of(span: ReadableSpan) -> tuple[int, int]:

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
-
-from opentelemetry.sdk.trace import ReadableSpan
-from opentelemetry.trace import StatusCode
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from docs.registry import reader
 from docs.registry.reader import Attribute, Use
@@ -17,6 +14,27 @@ REGISTRY = reader.read()
 ROWS = {row.name: row for row in (*conventions.METRICS, *conventions.SERVER_METRICS)}
 
 Attributes = Mapping[str, Any]
+
+
+class Span(NamedTuple):
+    """A span of ours, wherever it was found."""
+
+    name: str
+    kind: str
+    has_failed: bool
+    attributes: Attributes
+    at_start: Attributes
+
+
+class Metric(NamedTuple):
+    """A metric of ours, wherever it was found."""
+
+    name: str
+    instrument: str
+    unit: str
+    description: str
+    points: Sequence[tuple[Attributes, float | None]]
+    """Attributes and value of each, the value only where its type is known."""
 
 
 class Audit:
@@ -36,39 +54,42 @@ class Audit:
         groups = set(re.findall(r"\w+", str(settings.get("metrics", ""))))
         self.opted_in |= set(conventions.GROUPS) if "all" in groups else groups
 
-    def look_at_span(self, span: ReadableSpan, at_start: Attributes) -> None:
-        attributes = dict(span.attributes or {})
-        for fault in self._faults_of_span(span, attributes, at_start):
+    def opt_in_to_all(self) -> None:
+        """Nobody knows what whoever emitted it was told."""
+        signals = (*REGISTRY.metrics.values(), *REGISTRY.spans.values())
+        self.opted_in |= {use.setting or "" for signal in signals for use in signal.uses.values()}
+        self.opted_in |= {row.group or "" for row in ROWS.values()}
+
+    def look_at_span(self, span: Span) -> None:
+        for fault in self._faults_of_span(span):
             self._note(f"span {span.name}", fault)
 
-    def look_at_metric(self, metric: Any) -> None:
+    def look_at_metric(self, metric: Metric) -> None:
         for fault in self._faults_of_metric(metric):
             self._note(f"metric {metric.name}", fault)
 
-    def look_at_scope(self, scope: Any) -> None:
-        if scope.schema_url != conventions.SCHEMA_URL:
-            self._note(f"scope {scope.name}", f"the schema is {scope.schema_url!r}")
+    def look_at_scope(self, name: str, schema: str | None) -> None:
+        if schema != conventions.SCHEMA_URL:
+            self._note(f"scope {name}", f"the schema is {schema!r}")
 
     def _note(self, where: str, fault: str) -> None:
         if fault not in self.excused:
             self.findings[f"{where}: {fault}"] = None
 
-    def _faults_of_span(
-        self, span: ReadableSpan, attributes: Attributes, at_start: Attributes
-    ) -> Iterator[str]:
-        kind = span.kind.name.lower()
-        if kind not in REGISTRY.spans:
-            yield f"there is no span of kind {kind}"
+    def _faults_of_span(self, span: Span) -> Iterator[str]:
+        attributes = span.attributes
+        if span.kind not in REGISTRY.spans:
+            yield f"there is no span of kind {span.kind}"
             return
-        uses = REGISTRY.spans[kind].uses
-        if span.name != _name_of(kind, attributes):
+        uses = REGISTRY.spans[span.kind].uses
+        if span.name != _name_of(span.kind, attributes):
             yield "its name is not that of its kind"
         yield from self._faults_of_attributes(attributes, uses)
         for name, use in uses.items():
-            if use.at_start and attributes.get(name) != at_start.get(name):
+            if use.at_start and attributes.get(name) != span.at_start.get(name):
                 yield f"{name} is not as it was at the start"
             if use.when == IF_FAILED:
-                wanted = span.status.status_code is StatusCode.ERROR
+                wanted = span.has_failed
             elif found := IF_SET.fullmatch(use.when):
                 wanted = found[1] in attributes
             else:
@@ -76,7 +97,7 @@ class Audit:
             if wanted != (name in attributes):
                 yield f"{name} is {'missing' if wanted else 'there'}, against: {use.when}"
 
-    def _faults_of_metric(self, metric: Any) -> Iterator[str]:
+    def _faults_of_metric(self, metric: Metric) -> Iterator[str]:
         known = REGISTRY.metrics.get(metric.name)
         if known is None:
             yield "it is not in the registry"
@@ -86,23 +107,20 @@ class Audit:
             yield f"its unit is {metric.unit!r}, not {group.unit!r}"
         if metric.description != group.brief:
             yield f"its description is {metric.description!r}, not {group.brief!r}"
-        if (instrument := _instrument_of(metric.data)) != group.instrument:
-            yield f"it is a {instrument}, not a {group.instrument}"
+        if metric.instrument != group.instrument:
+            yield f"it is a {metric.instrument}, not a {group.instrument}"
         asked_by = ROWS[metric.name].group
         if group.metric_requirement_level == "opt_in" and asked_by not in self.opted_in:
             yield f"nobody asked for it: it is opted into by {asked_by}"
-        points = metric.data.data_points
-        if len(points) > conventions.MAX_SERIES:
-            yield f"it has {len(points)} series"
-        for point in points:
-            attributes = dict(point.attributes or {})
+        if len(metric.points) > conventions.MAX_SERIES:
+            yield f"it has {len(metric.points)} series"
+        wanted = group.annotations.code_generation.metric_value_type
+        for attributes, value in metric.points:
             series = (metric.name, frozenset(attributes.items()))
             if series in self._looked_at:
                 continue
             self._looked_at.add(series)
-            value = point.sum if instrument == "histogram" else point.value
-            wanted = group.annotations.code_generation.metric_value_type
-            if type(value) is not _TYPES[wanted]:
+            if value is not None and type(value) is not _TYPES[wanted]:
                 yield f"a value is a {type(value).__name__}, and no {wanted}"
             yield from self._faults_of_attributes(attributes, known.uses)
 
@@ -147,10 +165,3 @@ def _faults_of_value(attribute: Attribute, value: Any) -> Iterable[str]:
         yield f"{attribute.name} is {value!r}, and no {attribute.type}"
     elif attribute.values and value not in attribute.values:
         yield f"{attribute.name} is {value!r}, and none of {', '.join(attribute.values)}"
-
-
-def _instrument_of(data: Any) -> str:
-    kind = type(data).__name__
-    if kind == "Sum":
-        return "counter" if data.is_monotonic else "updowncounter"
-    return str(kind.lower())
