@@ -228,15 +228,17 @@ def _attributes(pairs: list[dict[str, Any]] | None) -> Attributes:
 
 
 def _value(value: dict[str, Any]) -> AttributeValue:
-    """OTLP JSON writes 64-bit integers as strings and every value as a one-field object."""
+    """OTLP JSON writes 64-bit integers as strings, 60.0 as 60, and every value as a one-field object."""
     for field, content in value.items():
         if field == "intValue":
             return int(content)
+        if field == "doubleValue":
+            return float(content)
         if field == "arrayValue":
             return [_value(one) for one in content.get("values", [])]
         if field == "kvlistValue":
             return _attributes(content.get("values"))
-        return content  # stringValue, boolValue, doubleValue, bytesValue
+        return content  # stringValue, boolValue, bytesValue
     return None
 
 
