@@ -8,7 +8,7 @@ from __future__ import annotations
 import atexit
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import pytest
@@ -74,6 +74,7 @@ class Recording:
         self._look_at_spans()
         found = list(self._exporter.get_finished_spans())
         self._exporter.clear()
+        self._starts.forget(found)
         return found
 
     def span(self) -> ReadableSpan:
@@ -163,6 +164,10 @@ class Starts(SimpleSpanProcessor):
 
     def attributes_of(self, span: ReadableSpan) -> dict[str, Any]:
         return self._attributes.get(_ids_of(span), {})
+
+    def forget(self, spans: Iterable[ReadableSpan]) -> None:
+        for span in spans:
+            self._attributes.pop(_ids_of(span), None)
 
 
 def _audited_metric(metric: Any) -> audit.Metric:

@@ -37,6 +37,7 @@ class Watched:
     def __init__(self, recording: Recording, **options: Any) -> None:
         self.client = told.client()
         self.recording = recording
+        recording.opt_in(**options)
         RedisCacheInstrumentor().instrument_client(self.client, **recording.providers, **options)
 
     def look(self) -> None:
