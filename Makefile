@@ -10,7 +10,7 @@ export COMPOSE_FILE ?= collector-config/compose.yaml
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install demo test check format bench bench-memory load top-load collector dashboards pictures up down golden sampler-coverage namespaces-coverage hostile constraints clean
+.PHONY: help install demo test check format dist bench bench-memory load top-load collector dashboards pictures up down golden sampler-coverage namespaces-coverage hostile constraints clean
 
 help: ## List what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -35,6 +35,9 @@ check: .venv/.installed-dev ## Lint, format, types, layers, spelling
 format: .venv/.installed-dev ## Format the code and repair what ruff can repair
 	$(bin)/ruff check --fix-only .
 	$(bin)/ruff format .
+
+dist: .venv/.installed-dev ## Build wheel and sdist into dist/: the same bytes wherever this commit is built
+	SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) $(bin)/python -m hatchling build --clean
 
 bench: .venv/.installed-dev ## Measure what a call costs beside others; writes docs/performance.* (ARGS="--quick")
 	$(bin)/python -m benchmarks.overhead $(ARGS)
@@ -70,7 +73,7 @@ down: ## Stop what `make up` started, and remove all of it but the images
 
 golden: .venv/.installed-dev ## Write golden snapshots and generated pages anew; read the diff before committing
 	-$(bin)/python -m pytest tests/golden --inline-snapshot=create,fix $(ARGS)
-	$(bin)/python docs/generate.py
+	PYTHONPATH=$(CURDIR) $(bin)/python docs/generate.py
 
 sampler-coverage: .venv/.installed-dev ## Whether 95 % of the sampler's intervals hold: 200 runs on each of three servers
 	OTEL_REDIS_CACHE_SAMPLER_RUNS=200 $(bin)/python -m pytest --log-cli-level=INFO \

@@ -1,4 +1,4 @@
-"""Write the pages of this directory that are made from code: ``python docs/generate.py``."""
+"""Write the pages of this directory that are made from code: ``make golden``."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from typing import Any, get_args, get_type_hints
 
 from typing_extensions import is_typeddict
 
+from docs.registry import reader
+from docs.registry.reader import Attribute, Registry
 from otel_redis_cache import Health, Snapshot, command_table, conventions
 from otel_redis_cache.conventions import Metric
 from otel_redis_cache.facts import Rule
@@ -88,16 +90,18 @@ def settings() -> str:
 
 
 def telemetry() -> str:
-    """Every metric, and every attribute of spans."""
+    """Every metric, every span, and every attribute of either."""
+    registry = reader.read()
     return _page(
         "Telemetry",
         f"Scope `{conventions.SCOPE}`, schema `{conventions.SCHEMA_URL}`. Nothing is emitted that "
-        "is not on this page.",
+        "is not on this page. It is made from [a registry](registry/README.md) in the format of the "
+        "semantic conventions, which tests hold every span and metric to.",
         "## Metrics",
         "\n".join(
             _table(
                 ("Metric", "Instrument", "Unit", "Attributes", "Group", "Meaning"),
-                _metrics(conventions.METRICS),
+                _metrics(registry, conventions.METRICS),
             )
         ),
         "## Metrics about a server",
@@ -107,7 +111,7 @@ def telemetry() -> str:
         "\n".join(
             _table(
                 ("Metric", "Instrument", "Unit", "Attributes", "Setting", "Meaning"),
-                _metrics(conventions.SERVER_METRICS),
+                _metrics(registry, conventions.SERVER_METRICS),
             )
         ),
         "## Buckets",
@@ -116,42 +120,70 @@ def telemetry() -> str:
             for metric in (*conventions.METRICS, *conventions.SERVER_METRICS)
             if metric.buckets
         ),
-        "## Attributes of spans",
-        "\n".join(
-            _table(
-                ("Attribute", "When, and what"),
-                ((f"`{name}`", when) for name, when in conventions.SPAN_ATTRIBUTES.items()),
-            )
-        ),
-        "## Spans",
+        "## Spans of calls",
         "One CLIENT span for each call as the application made it, named after its operation, "
         "retries and repairs included; one for each pipeline or transaction. None for what a "
         "client does by itself, nor for an empty poll of a blocking command without a parent span, "
         "nor for an empty pipeline. Status is ERROR on failure, without a description; a nil, a "
         "lost optimistic lock and a script that is loaded again are no failures.",
-        f"One INTERNAL span `{conventions.SPAN_OF_INVALIDATION}` for each call of `invalidate()`, with "
-        "the target, `cache.name` where what matched is in one cache (the pattern's where nothing "
-        "did), what was removed and why. Its commands have durations, but make no spans unless "
+        _uses(registry, "client"),
+        f"## Spans `{conventions.SPAN_OF_INVALIDATION}`",
+        f"One INTERNAL span `{conventions.SPAN_OF_INVALIDATION}` for each call of `invalidate()`: what it "
+        "removed and why. Its commands have durations, but make no spans unless "
         "`trace_commands` is on, and are not counted again: it is one request, of effect `removed`, "
         "`none`, `partial` (it failed after a part was done) or `error`.",
+        _uses(registry, "internal"),
+        f"## Spans `{conventions.SPAN_OF_CONSUMPTION}`",
         f"One CONSUMER span `{conventions.SPAN_OF_CONSUMPTION}`, or "
         f"`{conventions.SPAN_OF_CONSUMPTION} orders` with a destination, for each "
         "`with consumed(message)`, linked to the span that the message carries; `error.type` and "
         "status ERROR where the block raised.",
+        _uses(registry, "consumer"),
+        "## Attributes of metrics alone",
+        "\n".join(
+            _table(
+                ("Attribute", "Type, or all there is", "What"),
+                (
+                    (f"`{name}`", _type_or_values(attribute), attribute.meaning)
+                    for name, attribute in sorted(registry.attributes.items())
+                    if not any(name in span.uses for span in registry.spans.values())
+                ),
+            )
+        ),
         "## Where this differs from the semantic conventions",
         "\n".join(f"- {deviation}" for deviation in conventions.DEVIATIONS),
-        "Names that the conventions mark as Development: `redis` of `db.system.name`, and all "
-        "`messaging.*`. All `cache.*` "
+        "Names that the conventions mark as Development: `redis` of `db.system.name`, "
+        "`db.client.connection.*`, and all `messaging.*`. All `cache.*` "
         "and `redis.*` names are ours; there is no convention for caches yet.",
     )
 
 
-def _metrics(metrics: Iterable[Metric]) -> Iterable[tuple[str, ...]]:
-    for metric in metrics:
-        kind = metric.kind if metric.kind == "histogram" else f"observable {metric.kind}"
-        attributes = ", ".join(f"`{attribute}`" for attribute in metric.attributes)
-        group = f"`{metric.group}`" if metric.group else "always"
-        yield f"`{metric.name}`", kind, f"`{metric.unit}`", attributes, group, metric.description
+def _metrics(registry: Registry, rows: Iterable[Metric]) -> Iterable[tuple[str, ...]]:
+    for row in rows:
+        group, uses = registry.metrics[row.name]
+        kind = row.kind if row.kind == "histogram" else f"observable {row.kind}"
+        attributes = ", ".join(
+            f"`{use.name}`" + (f" (opt-in: `{use.setting}`)" if use.setting else "")
+            for use in uses.values()
+        )
+        switched = f"`{row.group}`" if row.group else "always"
+        meaning = f"{group.brief.strip()} {group.note.strip()}".strip()
+        yield f"`{row.name}`", kind, f"`{row.unit}`", attributes, switched, meaning
+
+
+def _uses(registry: Registry, kind: str) -> str:
+    """When a span has an attribute, and what it says."""
+    rows: list[tuple[str, ...]] = []
+    for name, use in registry.spans[kind].uses.items():
+        shown = _type_or_values(registry.attributes[name])
+        when = f"Opt-in: `{use.setting}`." if use.setting else use.when or "Always."
+        rows.append((f"`{name}`", shown, "yes" if use.at_start else "", when, use.meaning))
+    columns = ("Attribute", "Type, or all there is", "At start", "When", "What")
+    return "\n".join(_table(columns, rows))
+
+
+def _type_or_values(attribute: Attribute) -> str:
+    return ", ".join(f"`{value}`" for value in attribute.values) or attribute.type
 
 
 def snapshot() -> str:

@@ -1,11 +1,14 @@
-"""Every name, unit, description and bucket that this package emits.
+"""Every name, unit, description and bucket that this package emits, as far as its code needs them.
+
+What they mean, their types, and when they are there is said in ``docs/registry``, which nothing reads at
+run time; tests hold the two together, and every span and metric of a test to the registry.
 
 Names that OpenTelemetry has come from `semantic conventions 1.44.0
 <https://github.com/open-telemetry/semantic-conventions/tree/v1.44.0/docs/database>`_.
 There is no convention for caches yet: the ``cache.*`` names follow .NET's
 ``cache.requests{cache.name, cache.request.type}`` and Sentry's span attributes.
 Names that upstream marks "Development" are copied here as text, so that nobody inherits a
-dependency on an unstable package; a test compares them with the official constants.
+dependency on an unstable package.
 """
 
 from __future__ import annotations
@@ -378,7 +381,7 @@ CONNECTION_COUNT = Metric(
     "db.client.connection.count",
     "updowncounter",
     "{connection}",
-    "Open connections of a pool, by state.",
+    "The number of connections that are currently in state described by the `state` attribute.",
     (POOL_NAME, CONNECTION_STATE),
     CONNECTIONS,
 )
@@ -386,7 +389,7 @@ CONNECTION_MAX = Metric(
     "db.client.connection.max",
     "updowncounter",
     "{connection}",
-    "Connections that a pool may have; absent where it has no limit.",
+    "The maximum number of open connections allowed.",
     (POOL_NAME,),
     CONNECTIONS,
 )
@@ -394,7 +397,7 @@ CONNECTION_PENDING = Metric(
     "db.client.connection.pending_requests",
     "updowncounter",
     "{request}",
-    "Requests that wait for an open connection of a pool.",
+    "The number of current pending requests for an open connection.",
     (POOL_NAME,),
     CONNECTIONS,
 )
@@ -402,7 +405,8 @@ CONNECTION_TIMEOUTS = Metric(
     "db.client.connection.timeouts",
     "counter",
     "{timeout}",
-    "Requests that a pool had no connection for in time; a pool that does not wait refuses at once.",
+    "The number of connection timeouts that have occurred trying to obtain a connection from the "
+    "pool.",
     (POOL_NAME,),
     CONNECTIONS,
 )
@@ -410,7 +414,7 @@ CONNECTION_CREATE_TIME = Metric(
     "db.client.connection.create_time",
     "histogram",
     "s",
-    "Time it took to open a connection, with its handshake.",
+    "The time it took to create a new connection.",
     (POOL_NAME,),
     CONNECTIONS,
     DURATION_BUCKETS,
@@ -419,8 +423,7 @@ CONNECTION_WAIT_TIME = Metric(
     "db.client.connection.wait_time",
     "histogram",
     "s",
-    "Time it took to get an open connection from a pool; without the group pool_times only where "
-    "none was free, or none was got.",
+    "The time it took to obtain an open connection from the pool.",
     (POOL_NAME,),
     CONNECTIONS,
     DURATION_BUCKETS,
@@ -429,7 +432,7 @@ CONNECTION_USE_TIME = Metric(
     "db.client.connection.use_time",
     "histogram",
     "s",
-    "Time between getting a connection from a pool and giving it back.",
+    "The time between borrowing a connection and returning it to the pool.",
     (POOL_NAME,),
     POOL_TIMES,
     DURATION_BUCKETS,
@@ -721,60 +724,12 @@ DEFAULT_GROUPS = ("operations", "cache", "ratio", "ttl", "loads", CONNECTIONS, "
 GROUPS = (*DEFAULT_GROUPS, "size", POOL_TIMES, "pubsub", "streams")
 """What the setting ``metrics`` switches."""
 
-SPAN_ATTRIBUTES = {
-    DB_SYSTEM_NAME: "At start. `redis`; `valkey` for valkey-py.",
-    DB_NAMESPACE: "At start. The configured database index, as a string.",
-    SERVER_ADDRESS: "At start. As configured, never changed by routing, failover or retry; "
-    "at most 5 nodes of a cluster, sorted; `s1:26379,s2:26379/mymaster` for Sentinel; the path of a "
-    "socket.",
-    SERVER_PORT: "At start. Where it is not 6379.",
-    DB_OPERATION_NAME: "At start. The command in upper case; `PIPELINE GET` or `MULTI GET` where a "
-    "batch has one kind of command, else `PIPELINE` or `MULTI`.",
-    DB_OPERATION_BATCH_SIZE: "At start, batches of 2 and more.",
-    DB_QUERY_TEXT: "Unless `query_text` is `off`. `SET ? ? EX ?`, at start; with `keys`, and of "
-    "batches, after the start. At most 1,024 characters.",
-    DB_STORED_PROCEDURE_NAME: "At start. EVALSHA, EVALSHA_RO, FCALL, FCALL_RO: the script or "
-    "function.",
-    DB_RESPONSE_STATUS_CODE: "On failure, where the server answered: its error prefix.",
-    ERROR_TYPE: "On failure. The error prefix, the name of a telling exception, or the class of an "
-    "exception without an answer; in a batch of the first failed command.",
-    NETWORK_PEER_ADDRESS: "At the end. The node that answered last.",
-    NETWORK_PEER_PORT: "At the end. Not for a socket of the file system.",
-    RETRY_COUNT: "Above 0. Attempts that failed and were followed by another one, while connecting too.",
-    REDIRECTION_COUNT: "Above 0. How often a node of a cluster sent the client elsewhere.",
-    SCRIPT_LOADS: "Above 0. Scripts that the client loaded because the server had lost them.",
-    BATCH_FAILED_COUNT: "A batch with failed commands: how many.",
-    BATCH_FAILED_INDEX: "A batch with failed commands: the first of them, from 0.",
-    BATCH_FAILED_OPERATION: "A batch with failed commands: what the first of them was.",
-    CACHE_NAME: "All keys are in one cache.",
-    CACHE_HIT: "Exactly one lookup.",
-    CACHE_HITS: "Several lookups.",
-    CACHE_MISSES: "Several lookups.",
-    CACHE_KEY: "Opt-in, `key_attribute`. At most 10 keys.",
-    CACHE_ITEM_SIZE: "One value read or written: bytes. Exact for bytes, numbers and ASCII text, the "
-    "UTF-8 length of other text up to 64 KiB; absent for parsed objects.",
-    CACHE_TTL: "A write that gives a time to live, an EXPIRE that took: seconds. Absent where a call "
-    "gives several different ones.",
-    CACHE_STAMPEDE: "`true` for a miss that meets one that another caller (a thread, a task, a trace) "
-    "has not written back yet.",
-    INVALIDATION_REMOVED: "A call that removes, and tells; 0 where it found nothing.",
-    INVALIDATION_REASON: "A call that removes, and tells; of a batch the first. The application's "
-    "own inside `with invalidation(reason=...)`: 10 of them, then `_other`.",
-    INVALIDATION_TRIGGER: "Beside a reason of the application's own, where it names what set the "
-    "removal off.",
-    MESSAGING_SYSTEM: "`process` spans. `redis`.",
-    MESSAGING_OPERATION_NAME: "`process` spans. `process`.",
-    MESSAGING_OPERATION_TYPE: "`process` spans. `process`.",
-    MESSAGING_DESTINATION_NAME: "`process` spans. What `consumed()` was given, else the name that "
-    "the setting `channels` has for the channel of a Pub/Sub message.",
-}
-"""All that a span of this package may carry, and when; a test holds every exported span to it."""
-
 DEVIATIONS = (
     "Operation names are upper case, also where the application wrote them otherwise.",
     "`db.system.name` is `valkey` for valkey-py, which the conventions do not list yet.",
     "`db.client.operation.duration` has buckets from 0.1 ms: Redis answers below the usual 1 ms.",
     "Commands that wait for data are kept out of it, in `redis.client.blocked.duration`.",
+    "`messaging.system` is `redis`, which the conventions do not list either.",
     "The query text of a batch is built after the start, and only for a span that is recording.",
 )
 """Where we do otherwise than the semantic conventions, on purpose."""

@@ -1,19 +1,29 @@
-"""What a test sees of the telemetry: real SDK providers that keep everything in memory."""
+"""What a test sees of the telemetry: real SDK providers that keep everything in memory.
+
+All of it is held against the registry when the test is over, whoever made the recording.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import atexit
+import os
+import sys
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import pytest
+from opentelemetry.context import Context
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
-from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace import ReadableSpan, Span, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.sdk.trace.sampling import ALWAYS_ON, Sampler
+from opentelemetry.trace import StatusCode
 
-from otel_redis_cache import RedisCacheInstrumentor, conventions
+from otel_redis_cache import RedisCacheInstrumentor
+from tests.conformance import audit
+from tests.conformance.audit import Audit
 
 SCOPE = "otel_redis_cache"
 TARGET = {"db.system.name", "db.namespace", "server.address", "server.port"}
@@ -23,17 +33,29 @@ class Recording:
     """One pair of providers, and questions about what reached them."""
 
     def __init__(self, sampler: Sampler = ALWAYS_ON) -> None:
+        self._audit = Audit()
         self._exporter = InMemorySpanExporter()
+        self._starts = Starts(self._exporter)
         self.tracer_provider = TracerProvider(sampler=sampler, shutdown_on_exit=False)
-        self.tracer_provider.add_span_processor(SimpleSpanProcessor(self._exporter))
+        self.tracer_provider.add_span_processor(self._starts)
         self._reader = InMemoryMetricReader()
         self.meter_provider = MeterProvider([self._reader], shutdown_on_exit=False)
         self.tracer = self.tracer_provider.get_tracer("application")
+        made.append(self)
 
     def instrument(self, **settings: Any) -> RedisCacheInstrumentor:
+        self.opt_in(**settings)
         instrumentor = RedisCacheInstrumentor()
         instrumentor.instrument(**self.providers, **settings)
         return instrumentor
+
+    def opt_in(self, **settings: Any) -> None:
+        """Say what was asked for by other means than `instrument`."""
+        self._audit.opt_in(settings)
+
+    def excuse(self, *faults: str) -> None:
+        """Say what is not as the registry says because the test wants it so."""
+        self._audit.excused.update(faults)
 
     @property
     def providers(self) -> dict[str, Any]:
@@ -49,8 +71,10 @@ class Recording:
 
     def take(self) -> list[ReadableSpan]:
         """The spans of all scopes since this was asked last."""
+        self._look_at_spans()
         found = list(self._exporter.get_finished_spans())
         self._exporter.clear()
+        self._starts.forget(found)
         return found
 
     def span(self) -> ReadableSpan:
@@ -64,11 +88,17 @@ class Recording:
     def metrics_by_scope(self) -> dict[str, dict[str, Any]]:
         """The metrics of each scope by name, ours and those of others."""
         data = self._reader.get_metrics_data()
-        return {
-            scope.scope.name: {metric.name: metric for metric in scope.metrics}
+        scopes = [
+            scope
             for resource in (data.resource_metrics if data is not None else ())
             for scope in resource.scope_metrics
-        }
+        ]
+        for scope in scopes:
+            if scope.scope.name == SCOPE:
+                self._audit.look_at_scope(SCOPE, scope.scope.schema_url)
+                for metric in scope.metrics:
+                    self._audit.look_at_metric(_audited_metric(metric))
+        return {scope.scope.name: {m.name: m for m in scope.metrics} for scope in scopes}
 
     def metrics(self) -> dict[str, Any]:
         return self.metrics_by_scope().get(SCOPE, {})
@@ -95,18 +125,25 @@ class Recording:
     def lookups(self) -> dict[tuple[str, str], int]:
         return self.counts("cache.requests")
 
-    def hold_against_the_contract(self) -> None:
-        allowed = {*conventions.SPAN_ATTRIBUTES, "request", "response"}  # the last two by hooks
+    def findings(self) -> list[str]:
+        """What was exported up to now, and is not as the registry says."""
+        self._look_at_spans()
+        self.metrics()
+        return list(self._audit.findings)
+
+    def _look_at_spans(self) -> None:
         for span in self.spans():
-            assert attributes_of(span).keys() <= allowed
-        rows = (*conventions.METRICS, *conventions.SERVER_METRICS)
-        contract = {metric.name: metric for metric in rows}
-        for name, metric in self.metrics().items():
-            row = contract[name]
-            assert (metric.unit, metric.description) == (row.unit, row.description)
-            for point in metric.data.data_points:
-                assert set(point.attributes) <= set(row.attributes)
-            assert len(metric.data.data_points) <= conventions.MAX_SERIES
+            scope = span.instrumentation_scope
+            self._audit.look_at_scope(SCOPE, scope and scope.schema_url)
+            self._audit.look_at_span(
+                audit.Span(
+                    span.name,
+                    span.kind.name.lower(),
+                    span.status.status_code is StatusCode.ERROR,
+                    attributes_of(span),
+                    self._starts.attributes_of(span),
+                )
+            )
 
     def everything(self) -> str:
         """All that was exported, as text, to search it for what must not be there."""
@@ -115,16 +152,75 @@ class Recording:
         return spans + (data.to_json() if data is not None else "")
 
 
+class Starts(SimpleSpanProcessor):
+    """Exports spans, and keeps what a sampler saw of each: its attributes at the start."""
+
+    def __init__(self, exporter: InMemorySpanExporter) -> None:
+        super().__init__(exporter)
+        self._attributes: dict[tuple[int, int], dict[str, Any]] = {}
+
+    def on_start(self, span: Span, parent_context: Context | None = None) -> None:
+        self._attributes[_ids_of(span)] = dict(span.attributes or {})
+
+    def attributes_of(self, span: ReadableSpan) -> dict[str, Any]:
+        return self._attributes.get(_ids_of(span), {})
+
+    def forget(self, spans: Iterable[ReadableSpan]) -> None:
+        for span in spans:
+            self._attributes.pop(_ids_of(span), None)
+
+
+def _audited_metric(metric: Any) -> audit.Metric:
+    instrument = type(metric.data).__name__.lower()
+    if instrument == "sum":
+        instrument = "counter" if metric.data.is_monotonic else "updowncounter"
+    points = [
+        (dict(point.attributes or {}), point.sum if instrument == "histogram" else point.value)
+        for point in metric.data.data_points
+    ]
+    return audit.Metric(metric.name, instrument, metric.unit, metric.description, points)
+
+
+def _ids_of(span: ReadableSpan) -> tuple[int, int]:
+    context = span.get_span_context()
+    assert context is not None
+    return context.trace_id, context.span_id
+
+
+made: list[Recording] = []
+"""By the test that runs, or by the program that a test runs."""
+
+
+@pytest.fixture(autouse=True)
+def conformance() -> Iterator[None]:
+    """Fails a test whose telemetry is not as the registry says."""
+    made.clear()
+    yield
+    findings = _findings_of_all()
+    assert not findings, findings
+
+
+@atexit.register
+def end_badly_where_telemetry_differs() -> None:
+    """A program that a test runs fails the test by its return code."""
+    if findings := _findings_of_all():
+        sys.stdout.flush()
+        sys.stderr.write(f"{findings}\n")
+        sys.stderr.flush()
+        os._exit(70)
+
+
+def _findings_of_all() -> str:
+    found = [finding for recording in made for finding in recording.findings()]
+    made.clear()
+    return "\n".join(["not as docs/registry says:", *found]) if found else ""
+
+
 @pytest.fixture
 def recording() -> Iterator[Recording]:
-    """Providers of a test's own; whatever it instrumented is put back.
-
-    Whatever was exported is held against the contract: nothing is emitted that is not in it.
-    """
-    made = Recording()
-    yield made
+    """Providers of a test's own; whatever it instrumented is put back."""
+    yield Recording()
     RedisCacheInstrumentor().uninstrument()
-    made.hold_against_the_contract()
 
 
 def attributes_of(span: ReadableSpan) -> dict[str, Any]:

@@ -315,7 +315,7 @@ def points_of_every_kind() -> bytes:
     }.items():
         resource.resource.attributes.add(key=name).value.string_value = value
     scope = resource.scope_metrics.add()
-    scope.scope.name, scope.scope.version = "otel_redis_cache", "1"
+    scope.scope.name, scope.scope.version = "somebody", "1"
     now = time.time_ns()
     requests = scope.metrics.add(name="cache.requests", unit="{request}").sum
     requests.aggregation_temporality, requests.is_monotonic = CUMULATIVE, True

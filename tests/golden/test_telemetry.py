@@ -77,7 +77,7 @@ def test_the_metrics_of_a_story(valkey_server: RedisServer, recording: Recording
 
     assert found == snapshot(
         [
-            "db.client.connection.create_time | Histogram | s | Time it took to open a connection, with its handshake.",
+            "db.client.connection.create_time | Histogram | s | The time it took to create a new connection.",
             "    db.client.connection.pool.name=127.0.0.1:PORT/0 = 1",
             "db.client.operation.duration | Histogram | s | Duration of database client operations.",
             "    db.namespace=0 db.operation.name=GET db.system.name=redis = 1",

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from functools import cache
 from typing import Any
 
-import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
@@ -37,6 +35,7 @@ class Watched:
     def __init__(self, recording: Recording, **options: Any) -> None:
         self.client = told.client()
         self.recording = recording
+        recording.opt_in(**options)
         RedisCacheInstrumentor().instrument_client(self.client, **recording.providers, **options)
 
     def look(self) -> None:
@@ -63,14 +62,6 @@ def watched() -> list[Watched]:
         Watched(Recording(), **EVERYTHING),
         Watched(Recording(ALWAYS_OFF)),
     ]
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _leave() -> Iterator[None]:
-    yield
-    for each in watched():
-        RedisCacheInstrumentor().uninstrument_client(each.client)
-    watched.cache_clear()
 
 
 many = settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)

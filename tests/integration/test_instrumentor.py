@@ -497,6 +497,7 @@ def test_hooks_see_the_call_and_its_reply(client: Any, recording: Recording) -> 
         span.set_attribute("response", True)
         replies.append(response)
 
+    recording.excuse("request is not in the registry", "response is not in the registry")
     recording.instrument(request_hook=on_request, response_hook=on_response)
     client.set("user:1", "x")
     pipe = client.pipeline()

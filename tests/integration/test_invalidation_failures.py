@@ -316,6 +316,7 @@ def test_an_interrupt_at_any_line_leaves_no_sweep_behind_and_a_label_hardly_ever
 ) -> None:
     """A label stays where its block's own end is struck in its first lines."""
     recording.instrument()
+    recording.excuse("cache.invalidation.removed is missing")  # what was struck says less
     left: list[str] = []
     struck = 0
 

@@ -197,6 +197,7 @@ def test_a_subscriber_belongs_to_the_client_that_made_it(
     server: RedisServer, recording: Recording
 ) -> None:
     with connect("redis", server) as watched, connect("redis", server) as other:
+        recording.opt_in(metrics="pubsub")
         RedisCacheInstrumentor.instrument_client(watched, metrics="pubsub", **recording.providers)
         subscribers = [watched.pubsub(), other.pubsub()]
         for pubsub in subscribers:

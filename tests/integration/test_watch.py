@@ -408,6 +408,7 @@ def test_caches_have_the_names_that_calls_give_them(
     with redis.Redis(port=new_server.port) as client:
         for key in ("p:1", "p:2", "locks:1", "user:1"):
             client.set(key, b"x")
+    recording.opt_in(sample_memory=True)
     with watch_server(new_server.url, meter_provider=recording.meter_provider, sample_memory=True):
         wait_until(lambda: recording.counts("cache.entries"), timeout=10, what="it is sampled")
         assert recording.counts("cache.entries") == {"pages": 2, "user": 1}
@@ -417,6 +418,7 @@ def test_names_that_only_the_server_has_take_no_place_of_this_process(
     new_server: RedisServer, recording: Recording
 ) -> None:
     recording.instrument(max_auto_caches=2)
+    recording.opt_in(sample_memory=True)
     with redis.Redis(port=new_server.port) as client:
         for name in ("others", "many", "more"):
             new_server.call("SET", f"{name}:1", "x")

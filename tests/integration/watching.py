@@ -20,6 +20,7 @@ PERIOD = 0.3
 @contextmanager
 def watched(recording: Recording, server: Any, **options: Any) -> Iterator[Watch]:
     """A server, a URL or a client that is watched by the process that also uses it."""
+    recording.opt_in(**options)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(watch, "PERIOD", PERIOD)
         where = server.url if isinstance(server, RedisServer) else server

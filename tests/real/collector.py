@@ -130,7 +130,10 @@ class Collector(RunningCollector):
 
     def __exit__(self, *exception: object) -> None:
         self.stop()
+        self.telemetry.read()
         self._directory.cleanup()
+        findings = "\n".join(self.telemetry.findings())
+        assert not findings, f"not as docs/registry says:\n{findings}"
 
     def _start(self, grpc: int, http: int, prometheus: int, health: int, own_metrics: int) -> None:
         directory = Path(self._directory.name)

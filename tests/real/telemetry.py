@@ -8,6 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
+from otel_redis_cache.conventions import SCOPE
+from tests.conformance.audit import Audit
+from tests.conformance.audit import Metric as AuditedMetric
+from tests.conformance.audit import Span as AuditedSpan
+
 AttributeValue: TypeAlias = (
     "str | bool | int | float | bytes | list[AttributeValue] | dict[str, AttributeValue] | None"
 )
@@ -72,6 +77,18 @@ class Point:
     scope: str
 
     @property
+    def instrument(self) -> str:
+        """What it was made with."""
+        if self.type == "sum":
+            return "counter" if self.monotonic else "updowncounter"
+        return self.type
+
+    @property
+    def number(self) -> float:
+        """The value as what it was sent."""
+        return int(self.value) if self.is_whole else self.value
+
+    @property
     def series(self) -> tuple[str, str, str]:
         """What makes two points successive states of one thing."""
         return (
@@ -94,6 +111,40 @@ class TelemetryFiles:
         for document in self._new_documents():
             self.spans += spans_of(document)
             self.points += _points(document)
+
+    def findings(self) -> list[str]:
+        """What is ours of it, and is not as `docs/registry` says."""
+        audit = Audit()
+        audit.opt_in_to_all()
+        for span in self.spans:
+            if span.scope == SCOPE:
+                audit.look_at_span(
+                    AuditedSpan(
+                        span.name,
+                        span.kind.lower(),
+                        span.status == "ERROR",
+                        _hashable(span.attributes),
+                        _hashable(span.attributes),
+                    )
+                )
+        for point in self.points:
+            if point.scope == SCOPE:
+                audit.look_at_metric(
+                    AuditedMetric(
+                        point.metric,
+                        point.instrument,
+                        point.unit,
+                        point.description,
+                        # The protocol's sums of histograms are always fractions.
+                        [
+                            (
+                                _hashable(point.attributes),
+                                None if point.type == "histogram" else point.number,
+                            )
+                        ],
+                    )
+                )
+        return list(audit.findings)
 
     def _new_documents(self) -> Iterator[dict[str, Any]]:
         for name, start in self._read_up_to.items():
@@ -177,16 +228,25 @@ def _attributes(pairs: list[dict[str, Any]] | None) -> Attributes:
 
 
 def _value(value: dict[str, Any]) -> AttributeValue:
-    """OTLP JSON writes 64-bit integers as strings and every value as a one-field object."""
+    """OTLP JSON writes 64-bit integers as strings, 60.0 as 60, and every value as a one-field object."""
     for field, content in value.items():
         if field == "intValue":
             return int(content)
+        if field == "doubleValue":
+            return float(content)
         if field == "arrayValue":
             return [_value(one) for one in content.get("values", [])]
         if field == "kvlistValue":
             return _attributes(content.get("values"))
-        return content  # stringValue, boolValue, doubleValue, bytesValue
+        return content  # stringValue, boolValue, bytesValue
     return None
+
+
+def _hashable(attributes: Attributes) -> dict[str, Any]:
+    return {
+        name: tuple(value) if isinstance(value, list) else value
+        for name, value in attributes.items()
+    }
 
 
 def _number(point: dict[str, Any]) -> float:

@@ -125,6 +125,8 @@ def test_a_broken_step_costs_telemetry_and_nothing_else(
     recording.instrument(
         snapshot=True, metrics="default,size,pubsub,streams", propagate_context=True
     )
+    if step in ("failure", "status"):
+        recording.excuse("cache.invalidation.removed is missing")
     monkeypatch.setattr(owner, name, broken)
     # A broken detach leaves its span current: in a context of this run alone.
     remembered = copy_context().run(run, valkey_server.host, valkey_server.port)

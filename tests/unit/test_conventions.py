@@ -1,9 +1,6 @@
 from __future__ import annotations
 
 from opentelemetry.semconv import schemas
-from opentelemetry.semconv._incubating.attributes import db_attributes as incubating
-from opentelemetry.semconv._incubating.attributes import messaging_attributes
-from opentelemetry.semconv.metrics import db_metrics
 
 from otel_redis_cache import conventions
 
@@ -12,16 +9,6 @@ ALL = (*conventions.METRICS, *conventions.SERVER_METRICS)
 
 def test_the_schema_is_the_one_that_semantic_conventions_publish() -> None:
     assert schemas.Schemas.V1_44_0.value == conventions.SCHEMA_URL
-
-
-def test_copied_names_are_the_official_ones() -> None:
-    assert db_metrics.DB_CLIENT_OPERATION_DURATION == conventions.OPERATION_DURATION.name
-    assert incubating.DbSystemNameValues.REDIS.value == conventions.REDIS
-    copied = {name for name in vars(conventions) if name.startswith("MESSAGING_")}
-    assert len(copied) == 5
-    assert all(getattr(messaging_attributes, n) == getattr(conventions, n) for n in copied)
-    process = messaging_attributes.MessagingOperationTypeValues.PROCESS.value
-    assert process == conventions.PROCESS
 
 
 def test_names_are_unique_and_lower_case() -> None:
