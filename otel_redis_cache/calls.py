@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextvars import ContextVar
-from typing import Any, Protocol, cast
+from typing import Any, Protocol
 
 from opentelemetry.context import Context
 from opentelemetry.trace import Span
 
-from otel_redis_cache import clients, reasons, sweeps
+from otel_redis_cache import clients, garbage, reasons, sweeps
 from otel_redis_cache import conventions as names
 from otel_redis_cache.facts import NO_OUTCOME, UNKNOWN_TARGET, Command, Failure
 from otel_redis_cache.loads import Followed
@@ -127,6 +127,8 @@ class Call:
     size: int | None = None
     """Bytes of the one value that was found, where they are not in the outcome."""
     script_loads = 0
+    is_late = False
+    """Whether a finaliser made it, inside of the garbage collector."""
     started_unix = started = elapsed = 0
     outer: Scope | None = None
     """What was open when this began."""
@@ -148,6 +150,11 @@ class Call:
             self.label = self.sweep.label
         elif reasons.open_blocks.get():
             self.label = reasons.current()
+
+    def leave_interrupted(self) -> None:
+        """A finaliser makes it: it belongs to nothing that was under way there, and has no span."""
+        self.is_late = self.has_other_span = True
+        self.sweep = self.label = None
 
     @property
     def last_attempt(self) -> int:
@@ -196,14 +203,21 @@ class Batch(Call):
 
 silence = Scope()
 """Stays busy: nothing is observed in it."""
-silence.call = cast("Call", object())
+silence.call = Call.__new__(Call)
 silence.is_busy = True
 
 
 def call_at_work() -> Call | None:
     """The call in flight, while the client works for it and none of our steps does."""
     scope = open_scope.get()
-    return None if scope is None or scope.is_busy else scope.call
+    if scope is None or scope.is_busy or (garbage.running and is_interrupted(scope)):
+        return None
+    return scope.call
+
+
+def is_interrupted(scope: Scope) -> bool:
+    """Whether a finaliser runs in the midst of a call that knows nothing of it."""
+    return scope.call is not None and not scope.call.is_late and garbage.is_at_work()
 
 
 def see_replies(replies: object) -> None:

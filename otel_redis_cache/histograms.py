@@ -143,6 +143,7 @@ class _FastSeries:
     __slots__ = (
         "_asks_for_span",
         "_attributes",
+        "_collecting",
         "_consumer",
         "_histogram",
         "_meter",
@@ -166,6 +167,7 @@ class _FastSeries:
         self._attributes = attributes
         self._resolve = resolve
         self._consumer = histogram._measurement_consumer
+        self._collecting = self._consumer._lock
         exemplar_filter = self._consumer._sdk_config.exemplar_filter
         self._should_sample = exemplar_filter.should_sample
         self._asks_for_span = _asks_for_span(exemplar_filter)
@@ -196,9 +198,15 @@ class _FastSeries:
             aggregate(measurement, may_be_exemplar)
 
     def _record_by_api(self, value: float) -> None:
-        """The SDK makes what aggregations there are none of yet; then they are looked for."""
+        """The SDK makes what aggregations there are none of yet; then they are looked for.
+
+        Not within a collection: a rehearsal's provider is registered, for which readers that are being
+        added wait until the collection is over.
+        """
         storages = self._consumer._reader_storages
         self._histogram.record(value, self._attributes)
+        if self._collecting.locked():
+            return
         if storages is not self._route[0] and self._meter._config.is_enabled and 0 <= value < inf:
             self._route = (storages, self._resolve(storages, self._attributes))
 

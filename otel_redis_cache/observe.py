@@ -15,7 +15,15 @@ from typing import Any, cast
 from opentelemetry.context import Context
 from opentelemetry.trace import NonRecordingSpan, Span
 
-from otel_redis_cache import clients, clusters, connections, contexts, failures, propagation
+from otel_redis_cache import (
+    clients,
+    clusters,
+    connections,
+    contexts,
+    failures,
+    garbage,
+    propagation,
+)
 from otel_redis_cache import conventions as names
 from otel_redis_cache.caches import Caches
 from otel_redis_cache.calls import Attempts, Batch, Call, open_scope
@@ -76,6 +84,7 @@ class Observer:
         self._wants_parent = settings.require_parent_span
         self._latencies = counts.latencies if settings.snapshot else None
         self._outages = counts.outages
+        self._notes = counts.notes
         self._counts_caches = settings.counts_caches
         self._judge = Judge(settings, self._caches, recorder)
         self._measures_sizes = "size" in settings.metrics
@@ -105,9 +114,12 @@ class Observer:
     ) -> Call | None:
         """A call for one command; None where there is nothing to observe."""
         try:
+            if self._notes.waiting:
+                self._notes.tell()
             scope = open_scope.get()
             is_usual = (
                 self.is_settled
+                and not garbage.running
                 and (scope is None or scope.call is None)
                 and contexts.SUPPRESSING.isdisjoint(contexts.current())
                 and not (args and args[0] in clusters.TOPOLOGY_COMMANDS)
@@ -115,7 +127,9 @@ class Observer:
             if not is_usual and not self._observes(client, args):
                 return None
             call = Call(self, client, args, kwargs)
-            if self._makes_spans and not self._neighbours.are_absent(client, is_batch=False):
+            if garbage.running and garbage.is_at_work():
+                call.leave_interrupted()
+            elif self._makes_spans and not self._neighbours.are_absent(client, is_batch=False):
                 self._make_way(call)
         except Exception as fault:
             contain(self, "open", fault)
@@ -131,7 +145,9 @@ class Observer:
         call = Batch(self, pipeline, queued, kwargs, transaction=transaction)
         if clients.is_of_cluster(pipeline):
             call.queue = list(clusters.queue_of(pipeline))
-        if self._makes_spans and not self._neighbours.are_absent(pipeline, is_batch=True):
+        if garbage.running and garbage.is_at_work():
+            call.leave_interrupted()
+        elif self._makes_spans and not self._neighbours.are_absent(pipeline, is_batch=True):
             self._make_way(call)
         return None if self.is_off else call
 
@@ -154,7 +170,8 @@ class Observer:
         self, client: object, pattern: bytes, label: Label, *, traced: bool
     ) -> Sweep | None:
         """What ``invalidate()`` tells of itself; None where there is nothing to observe."""
-        if not self._observes(client, ()):
+        is_late = garbage.running and garbage.is_at_work()
+        if is_late or not self._observes(client, ()):
             return None
         return Sweep(
             self.recorder, self._caches, self.settings, client, label, pattern, traced=traced
@@ -167,6 +184,8 @@ class Observer:
         """The span of a consumer; None where the settings leave none to make."""
         settings = self.settings
         if not settings.traces or self.is_off or contexts.is_suppressed():
+            return None
+        if garbage.running and garbage.is_at_work():
             return None
         if settings.require_parent_span and not contexts.are_in_a_span():
             return None
@@ -192,7 +211,8 @@ class Observer:
 
     def _observes(self, client: object, args: Sequence[object]) -> bool:
         scope = open_scope.get()
-        if scope is not None and scope.call is not None:
+        is_late = garbage.running and garbage.is_at_work()
+        if scope is not None and scope.call is not None and (scope.call.is_late or not is_late):
             if scope.is_busy:
                 return False  # a hook that uses Redis would call itself without end
             if clients.serves(client, scope.call.instance):
@@ -202,9 +222,9 @@ class Observer:
             self.find_audience()
         if self.is_unheard:
             return False
-        if contexts.is_suppressed():
+        if not is_late and contexts.is_suppressed():
             return False
-        if not self._has_looked:
+        if not is_late and not self._has_looked:
             self._look_around(client)
         self.is_settled = self.is_heard and self._has_looked and not self.is_off
         if args and args[0] in clusters.TOPOLOGY_COMMANDS and clusters.asks_by_itself(client):
@@ -415,11 +435,14 @@ class Observer:
 
     # After the call.
 
-    def end(self, call: Call, error: BaseException | None) -> None:
+    def end(self, call: Call, error: BaseException | None, ended: int = 0) -> None:
         """What came of it: counted, recorded, and put on the span before that ends."""
-        ended = perf_counter_ns()
+        ended = ended or perf_counter_ns()
         call.elapsed = ended - call.started
         call.scope.is_busy = True
+        if garbage.running and garbage.is_at_work():
+            self._notes.add(partial(self.end, call, error, ended))
+            return
         self._judge.judge(call, error)
         server = self._outages.servers.get(call.target)
         if server is not None and server.is_well and error is None and call.local is None:
@@ -481,12 +504,15 @@ class Observer:
         except Exception as fault:
             contain(self, "finish", fault)
         finally:
-            span, call.span = call.span, None
-            if span is not None and type(span) is not NonRecordingSpan:
-                try:
-                    self.recorder.end(span, call.started_unix + call.elapsed)
-                except Exception as fault:
-                    contain(self, "finish", fault)
+            if garbage.running and garbage.is_at_work():
+                self._notes.add(partial(self.end_span, call))
+            else:
+                span, call.span = call.span, None
+                if span is not None and type(span) is not NonRecordingSpan:
+                    try:
+                        self.recorder.end(span, call.started_unix + call.elapsed)
+                    except Exception as fault:
+                        contain(self, "finish", fault)
 
     @harmless("outage")
     def _follow(self, call: Call, error: BaseException | None) -> None:

@@ -18,6 +18,7 @@ from otel_redis_cache import conventions as names
 from otel_redis_cache.caches import FirstNames
 from otel_redis_cache.facts import OTHER_TARGETS, Outcome, Target
 from otel_redis_cache.forks import renew_after_fork
+from otel_redis_cache.garbage import Notes
 from otel_redis_cache.latencies import Latencies
 from otel_redis_cache.loads import Caller, Followed, OpenMisses, Times
 from otel_redis_cache.outages import Outages
@@ -132,6 +133,8 @@ class Tallies:
         self.pools = Pools()
         self.pool_names = FirstNames()
         self.pool_timeouts: Tally[str] = Tally()
+        self.notes = Notes()
+        """What finalisers did, and nobody has counted yet."""
         self.series: dict[str, dict[object, Attributes]] = {}
         """Attribute sets of each histogram, by what they are made of, so that each is made once."""
 
@@ -261,7 +264,10 @@ def in_use() -> list[Tallies]:
     """All tallies whose instruments report, each once."""
     with _registry.lock:
         distinct = dict.fromkeys(_registry.tallies.values())
-        return [counts for counts in distinct if not counts.silent]
+    found = [counts for counts in distinct if not counts.silent]
+    for counts in found:
+        counts.notes.tell()
+    return found
 
 
 def _made_through_proxy(provider: object) -> Tallies | None:
