@@ -7,9 +7,7 @@ later, by the next call or collection.
 
 from __future__ import annotations
 
-import atexit
 import gc
-import sys
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -27,7 +25,7 @@ from otel_redis_cache.forks import renew_after_fork
 
 
 class _Running(set[str]):
-    """Not empty while the collector runs, in whichever thread; nor when the interpreter ends."""
+    """Not empty while the collector runs, in whichever thread."""
 
     start = property(None, set.update)
     stop = property(None, set.difference_update)
@@ -45,14 +43,12 @@ running = _Running()
 _latest = _Latest(maxlen=1)
 _here = threading.local()
 gc.callbacks.extend(partial(setattr, told) for told in (running, _latest, _here))
-# Threads that the end of the interpreter has stopped may hold locks for ever.
-atexit.register(running.add, "the end")
 
 
 def is_at_work() -> bool:
-    """Whether this thread is inside the garbage collector, or the interpreter ends; asked where `running` is not empty."""
+    """Whether this thread is inside the garbage collector; asked where `running` is not empty."""
     said_here: object = getattr(_here, "start", _here)
-    return sys.is_finalizing() or (bool(_latest) and said_here is _latest[0])
+    return bool(_latest) and said_here is _latest[0]
 
 
 class Notes:

@@ -6,6 +6,7 @@ one that somebody else wrapped in turn can stay where it is and falls silent.
 
 from __future__ import annotations
 
+import atexit
 import importlib
 import sys
 import threading
@@ -75,6 +76,13 @@ class Seam:
         """Whether calls still pass our wrapper, also where somebody wrapped it in turn."""
         return any(layer is self.wrapper for layer in layers(vars(self.owner).get(self.method)))
 
+    def put_back(self) -> bool:
+        """Whether the original could be put back; not where somebody wrapped our wrapper in turn."""
+        is_outermost = vars(self.owner).get(self.method) is self.wrapper
+        if is_outermost:
+            setattr(self.owner, self.method, self.original)
+        return is_outermost
+
 
 class Seams:
     """All wrapped methods of this process: one observer of every client, and some of their own."""
@@ -95,6 +103,7 @@ class Seams:
         """Of clients that have an observer of their own; they live as long as their holders."""
         self.renew_locks()
         renew_after_fork(self)
+        atexit.register(self.restore)
 
     def renew_locks(self) -> None:
         """In a forked child."""
@@ -135,6 +144,15 @@ class Seams:
                 self._marks.discard(mark)
                 self.era = object()
             self._unwrap_if_unused()
+
+    def restore(self) -> None:
+        """Put everything back where the interpreter ends, whoever is watched.
+
+        What is called from there on, as in a finaliser, is in no export; it must find no module of
+        ours that is gone, and no lock that a thread holds which was stopped.
+        """
+        for seam in list(self._wrapped.values()):
+            seam.put_back()
 
     def observers(self) -> list[Observer]:
         """All that watch something."""
@@ -210,6 +228,5 @@ class Seams:
         if self._is_used:
             return
         for key, seam in list(self._wrapped.items()):
-            if seam.owner.__dict__.get(seam.method) is seam.wrapper:
-                setattr(seam.owner, seam.method, seam.original)
+            if seam.put_back():
                 del self._wrapped[key]
