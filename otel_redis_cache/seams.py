@@ -32,6 +32,9 @@ MARK = "_otel_redis_cache_mark"
 _MARK_OF_POOL = "_otel_redis_cache_mark_of_pool"
 """Of its connection pool, held weakly: a pool lives on until garbage is collected."""
 
+_SEAMS = "_otel_redis_cache_seams"
+"""The attribute of a wrapper that says whose it is: this package may have been imported before."""
+
 _NOTHING: dict[str, Any] = {}
 
 
@@ -154,6 +157,13 @@ class Seams:
         for seam in list(self._wrapped.values()):
             seam.put_back()
 
+    def retire(self) -> None:
+        """The package was imported anew, and takes over: nobody is watched from here any more."""
+        self._give_way_to(None)
+        for mark in list(self._marks):
+            mark.observer = None
+        self.restore()
+
     def observers(self) -> list[Observer]:
         """All that watch something."""
         with self._lock:  # a set that grows cannot be gone through
@@ -213,10 +223,15 @@ class Seams:
             if not isinstance(owner, type):
                 continue  # somebody else's module of that name, or a client we do not know yet
             seam = self._wrapped.get((owner, row.method))
+            for layer in layers(vars(owner).get(row.method)):
+                earlier = getattr(layer, "__dict__", _NOTHING).get(_SEAMS, self)
+                if earlier is not self:
+                    earlier.retire()
             original = vars(owner).get(row.method)
             if original is not None and (seam is None or not seam.is_in_place):
                 # Wrappers of wrapt know the instance that they are called for only by this way.
                 wrapper = row.make(self, getattr(owner, row.method))
+                vars(wrapper)[_SEAMS] = self
                 self._wrapped[owner, row.method] = Seam(owner, row.method, original, wrapper)
                 setattr(owner, row.method, wrapper)
 

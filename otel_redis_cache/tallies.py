@@ -250,12 +250,18 @@ class HitRatio:
         return base
 
 
+_KEPT = "_otel_redis_cache_tallies"
+"""The attribute of a provider that has its tallies, which its instruments go on to read where this
+package is imported anew."""
+
+
 def of(provider: object) -> Tallies:
     """The tallies of this provider: the same ones whenever it is instrumented again."""
     with _registry.lock:
         found = _registry.tallies.get(provider) or _made_through_proxy(provider)
         if found is None:
-            found = _registry.tallies[provider] = Tallies()
+            kept = getattr(provider, "__dict__", {})
+            found = _registry.tallies[provider] = kept.setdefault(_KEPT, Tallies())
         found.silent = False
         return found
 
