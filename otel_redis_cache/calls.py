@@ -178,8 +178,29 @@ class Call:
             if self.span is not None or self.context_before is not None:
                 self.observer.end_span(self)
         finally:
-            if open_scope.get() is self.scope:
+            if garbage.running and garbage.is_at_work():
+                if self.is_late:
+                    _late.scope = self.outer
+            elif open_scope.get() is self.scope:
                 open_scope.set(self.outer)
+
+    def open_late(self) -> None:
+        """From here on it is the call in flight, in the garbage collector."""
+        self.outer, _late.scope = _late.scope, self.scope
+
+
+class _Late:
+    """What is open in the garbage collector, of which only one runs at a time."""
+
+    scope: Scope | None = None
+
+
+_late = _Late()
+
+
+def scope_here() -> Scope | None:
+    """Of the call that is open: in the garbage collector that of a finaliser, which knows no other."""
+    return _late.scope if garbage.is_at_work() else open_scope.get()
 
 
 class Batch(Call):
@@ -209,15 +230,8 @@ silence.is_busy = True
 
 def call_at_work() -> Call | None:
     """The call in flight, while the client works for it and none of our steps does."""
-    scope = open_scope.get()
-    if scope is None or scope.is_busy or (garbage.running and is_interrupted(scope)):
-        return None
-    return scope.call
-
-
-def is_interrupted(scope: Scope) -> bool:
-    """Whether a finaliser runs in the midst of a call that knows nothing of it."""
-    return scope.call is not None and not scope.call.is_late and garbage.is_at_work()
+    scope = scope_here() if garbage.running else open_scope.get()
+    return None if scope is None or scope.is_busy else scope.call
 
 
 def see_replies(replies: object) -> None:

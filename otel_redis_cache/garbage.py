@@ -2,11 +2,13 @@
 
 The thread may hold any lock then, of OpenTelemetry's SDK, of an exporter or of the application's own
 metrics, and would wait for itself without end. So nothing is recorded there: it is noted, and told
-later, by the next call or collection.
+later, by the next call or collection. Nor is a context variable set there: until 3.11 the collector
+may run in the midst of setting another one, which does not survive that.
 """
 
 from __future__ import annotations
 
+import atexit
 import gc
 import threading
 from collections import deque
@@ -42,13 +44,23 @@ running = _Running()
 
 _latest = _Latest(maxlen=1)
 _here = threading.local()
-gc.callbacks.extend(partial(setattr, told) for told in (running, _latest, _here))
+_listeners = [partial(setattr, told) for told in (running, _latest, _here)]
+gc.callbacks.extend(_listeners)
 
 
 def is_at_work() -> bool:
-    """Whether this thread is inside the garbage collector; asked where `running` is not empty."""
+    """Whether this thread, or greenlet, is inside the garbage collector; asked where `running` is not empty."""
     said_here: object = getattr(_here, "start", _here)
     return bool(_latest) and said_here is _latest[0]
+
+
+@atexit.register
+def _stop_listening() -> None:
+    # What gevent has in the place of threads' own data can no longer be asked for at the very end.
+    for listener in _listeners:
+        with suppress(ValueError):  # somebody has cleared the list
+            gc.callbacks.remove(listener)
+    running.clear()
 
 
 class Notes:

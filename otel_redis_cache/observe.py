@@ -26,7 +26,7 @@ from otel_redis_cache import (
 )
 from otel_redis_cache import conventions as names
 from otel_redis_cache.caches import Caches
-from otel_redis_cache.calls import Attempts, Batch, Call, open_scope
+from otel_redis_cache.calls import Attempts, Batch, Call, open_scope, scope_here
 from otel_redis_cache.commands import Commands, operation_of
 from otel_redis_cache.consumption import Consumption
 from otel_redis_cache.descriptions import Descriptions, failed_attributes
@@ -210,9 +210,9 @@ class Observer:
         clients.receives_for(subscriber, cluster_subscriber)
 
     def _observes(self, client: object, args: Sequence[object]) -> bool:
-        scope = open_scope.get()
         is_late = garbage.running and garbage.is_at_work()
-        if scope is not None and scope.call is not None and (scope.call.is_late or not is_late):
+        scope = scope_here() if is_late else open_scope.get()
+        if scope is not None and scope.call is not None:
             if scope.is_busy:
                 return False  # a hook that uses Redis would call itself without end
             if clients.serves(client, scope.call.instance):
@@ -347,8 +347,11 @@ class Observer:
 
     def begin(self, call: Call) -> None:
         """What was sent, where to, and the span that starts with it."""
-        call.outer = open_scope.get()
-        open_scope.set(call.scope)
+        if call.is_late:
+            call.open_late()
+        else:
+            call.outer = open_scope.get()
+            open_scope.set(call.scope)
         try:
             if call.is_batch:
                 self._describe_batch(call)
@@ -497,6 +500,9 @@ class Observer:
 
     def end_span(self, call: Call) -> None:
         """Back to the span that was current before; the call's own ends, whatever happened."""
+        if garbage.running and garbage.is_at_work():
+            self._notes.add(partial(self.end_span, call))
+            return
         try:
             before = call.context_before
             if before is not None and contexts.current().get(contexts.SPAN) is call.span:
@@ -504,15 +510,12 @@ class Observer:
         except Exception as fault:
             contain(self, "finish", fault)
         finally:
-            if garbage.running and garbage.is_at_work():
-                self._notes.add(partial(self.end_span, call))
-            else:
-                span, call.span = call.span, None
-                if span is not None and type(span) is not NonRecordingSpan:
-                    try:
-                        self.recorder.end(span, call.started_unix + call.elapsed)
-                    except Exception as fault:
-                        contain(self, "finish", fault)
+            span, call.span = call.span, None
+            if span is not None and type(span) is not NonRecordingSpan:
+                try:
+                    self.recorder.end(span, call.started_unix + call.elapsed)
+                except Exception as fault:
+                    contain(self, "finish", fault)
 
     @harmless("outage")
     def _follow(self, call: Call, error: BaseException | None) -> None:

@@ -188,3 +188,55 @@ def test_no_function_of_ours_is_entered_where_the_collector_starts_and_stops() -
         sys.setprofile(None)
 
     assert entered == []
+
+
+BETWEEN_LINES = """
+import faulthandler, gc, sys
+faulthandler.enable()
+faulthandler.dump_traceback_later(50, exit=True)
+import redis
+from tests.recording import Recording
+
+recording = Recording()
+recording.instrument(metrics="cache,operations,connections,pool_times")
+client = redis.Redis.from_url(sys.argv[1])
+late = redis.Redis.from_url(sys.argv[1])
+died = 0
+
+class Dying:
+    def __init__(self):
+        self.itself = self
+
+    def __del__(self):
+        global died
+        late.get("late:1")
+        died += 1
+
+late.get("late:1")
+gc.collect()
+gc.freeze()
+gc.set_threshold(int(sys.argv[2]))
+for _ in range(1_000):
+    Dying()
+    client.get("user:1")
+gc.disable()
+gc.collect()
+lookups = recording.lookups()
+print(lookups == {("user", "miss"): 1_000, ("late", "miss"): died + 1}, died == 1_000)
+"""
+
+
+@pytest.mark.parametrize("threshold", ["1", "7", "40"])
+def test_the_collector_may_strike_within_a_line(valkey_server: RedisServer, threshold: str) -> None:
+    """Where C allocates: until Python 3.11, which breaks if a context variable is set there."""
+    valkey_server.revive()
+    valkey_server.flush()
+    done = subprocess.run(
+        [sys.executable, "-c", BETWEEN_LINES, valkey_server.url, threshold],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.stdout, done.stderr, done.returncode) == ("True True\n", "", 0)
