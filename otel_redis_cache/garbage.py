@@ -29,14 +29,14 @@ from otel_redis_cache.forks import renew_after_fork
 class _Running(set[str]):
     """Not empty while the collector runs, in whichever thread."""
 
-    start = property(None, set.update)
-    stop = property(None, set.difference_update)
+    start = property(None, set[str].update)
+    stop = property(None, set[str].difference_update)
 
 
 class _Latest(deque[object]):
     """What the collector has said last: another object each time."""
 
-    start = stop = property(None, deque.append)
+    start = stop = property(None, deque[object].append)
 
 
 running = _Running()

@@ -362,8 +362,7 @@ class Observer:
                 call.operation = call.metric_operation = rule.name
                 if not rule.known:
                     call.metric_operation = names.OTHER_OPERATION
-                if rule.blocking is not None:
-                    call.blocks = command.blocks
+                call.blocks = rule.blocking is not None and command.blocks
         except Exception as fault:
             contain(self, "describe", fault)
         try:
@@ -450,8 +449,8 @@ class Observer:
         server = self._outages.servers.get(call.target)
         if server is not None and server.is_well and error is None and call.local is None:
             attempted = call.started if call.attempts is None else call.last_attempt
-            if attempted > server.answered:
-                server.answered = attempted
+            answered = server.answered
+            server.answered = attempted if attempted > answered else answered
             server.used = ended
         else:
             self._follow(call, error)

@@ -98,7 +98,7 @@ class Litter:
 
     def __init__(self, path: str) -> None:
         self._options: Any = {"unix_socket_path": path, "protocol": 2}
-        self._shared = redis.Redis(**self._options, max_connections=4 * HEAP)
+        self._shared: Any = redis.Redis(**self._options, max_connections=4 * HEAP)
         self._made = 0
         self.deaths = 0
         self.done: Counter[str] = Counter()
@@ -226,7 +226,7 @@ def main(host: str, port: str, path: str, temporality: str) -> None:
     gc.collect()
     expected = {name: before[name] + runs * once[name] + litter.done[name] for name in WATCHED}
     seen = telemetry.counts()
-    print(
+    sys.stdout.write(
         json.dumps(
             {
                 "strikes": strikes,

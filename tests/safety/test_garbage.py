@@ -178,7 +178,7 @@ def test_no_function_of_ours_is_entered_where_the_collector_starts_and_stops() -
 
     def note(frame: FrameType, event: str, _: object) -> None:
         if event == "call":
-            entered.append(frame.f_code.co_qualname)
+            entered.append(frame.f_code.co_name)
 
     gc.collect()
     sys.setprofile(note)

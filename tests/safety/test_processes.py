@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -32,11 +32,11 @@ url, *way = sys.argv[1:]
 
 
 @pytest.fixture
-def server(valkey_server: RedisServer) -> Iterator[RedisServer]:
+def server(valkey_server: RedisServer) -> RedisServer:
     valkey_server.revive()
     valkey_server.flush()
     valkey_server.reset_stats()
-    yield valkey_server
+    return valkey_server
 
 
 def run(program: str, directory: Path, *arguments: str) -> str:
@@ -365,57 +365,77 @@ def test_a_finaliser_at_the_end_of_the_interpreter_does_its_work(
     assert run(AT_THE_END, tmp_path, server.url, place) == "done\n"
 
 
+class Load:
+    """Calls in threads, or in tasks of event loops, until it is told to stop."""
+
+    def __init__(self, server: RedisServer) -> None:
+        self._server = server
+        self._is_over = threading.Event()
+        self._threads: list[threading.Thread] = []
+        self.made: list[int] = []
+        """Lookups."""
+        self.faults: list[BaseException] = []
+
+    def start(self, kind: str) -> None:
+        work, many = {"threads": (self._call, 8), "tasks": (self._loop, 2)}[kind]
+        self._threads = [threading.Thread(target=self._guard, args=(work,)) for _ in range(many)]
+        for thread in self._threads:
+            thread.start()
+
+    def stop(self) -> None:
+        self._is_over.set()
+        for thread in self._threads:
+            thread.join(30)
+
+    def _guard(self, work: Callable[[], None]) -> None:
+        try:
+            work()
+        except BaseException as fault:
+            self.faults.append(fault)
+
+    def _call(self) -> None:
+        client: Any
+        with redis.Redis(host=self._server.host, port=self._server.port) as client:
+            while not self._is_over.is_set():
+                client.get("user:1")
+                client.pipeline().get("user:1").get("user:2").execute()
+                self.made.append(3)
+
+    def _loop(self) -> None:
+        asyncio.run(self._tasks())
+
+    async def _tasks(self) -> None:
+        client: Any
+        async with redis.asyncio.Redis(host=self._server.host, port=self._server.port) as client:
+            await asyncio.gather(*(self._task(client) for _ in range(4)))
+
+    async def _task(self, client: Any) -> None:
+        while not self._is_over.is_set():
+            await client.get("user:1")
+            await client.pipeline().get("user:1").get("user:2").execute()
+            self.made.append(3)
+
+
 @pytest.mark.parametrize("kind", ["threads", "tasks"])
 def test_calls_go_on_while_it_is_switched_on_and_off(
     server: RedisServer, recording: Recording, kind: str
 ) -> None:
-    stop = threading.Event()
-    made: list[int] = []
-    faults: list[BaseException] = []
-
-    def call() -> None:
-        with redis.Redis(host=server.host, port=server.port) as client:
-            while not stop.is_set():
-                client.get("user:1")
-                client.pipeline().get("user:1").get("user:2").execute()
-                made.append(3)
-
-    async def calls() -> None:
-        async with redis.asyncio.Redis(host=server.host, port=server.port) as client:
-
-            async def call_as_well() -> None:
-                while not stop.is_set():
-                    await client.get("user:1")
-                    await client.pipeline().get("user:1").get("user:2").execute()
-                    made.append(3)
-
-            await asyncio.gather(*(call_as_well() for _ in range(4)))
-
-    def guarded() -> None:
-        try:
-            call() if kind == "threads" else asyncio.run(calls())
-        except BaseException as fault:
-            faults.append(fault)
-
-    threads = [threading.Thread(target=guarded) for _ in range(8 if kind == "threads" else 2)]
-    for thread in threads:
-        thread.start()
+    load = Load(server)
+    load.start(kind)
     deadline = time.monotonic() + 2
     while time.monotonic() < deadline:
         recording.instrument()
         time.sleep(0.005)
         RedisCacheInstrumentor().uninstrument()
     recording.instrument()
-    stop.set()
-    for thread in threads:
-        thread.join(30)
+    load.stop()
 
-    assert faults == []
-    seen: Any = sum(recording.lookups().values())
-    single, batches = recording.operations().count("GET"), recording.operations().count("MULTI GET")
-    assert seen == single + 2 * batches
-    assert recording.counts(DURATION) == {"GET": single, "MULTI GET": batches}
-    assert 0 < seen <= sum(made) == server.commandstats()["get"]
+    assert load.faults == []
+    seen = sum(recording.lookups().values())
+    alone, batches = recording.operations().count("GET"), recording.operations().count("MULTI GET")
+    assert seen == alone + 2 * batches
+    assert recording.counts(DURATION) == {"GET": alone, "MULTI GET": batches}
+    assert 0 < seen <= sum(load.made) == server.commandstats()["get"]
     with redis.Redis(host=server.host, port=server.port) as client:
         client.get("user:1")
     assert sum(recording.lookups().values()) == seen + 1
