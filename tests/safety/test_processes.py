@@ -105,8 +105,10 @@ if __name__ == "__main__":
     stop = threading.Event()
 
     def load():
+        # redis-py gives up in a child where a thread of its parent was inside the same pool.
+        own = redis.Redis.from_url(url)
         while not stop.is_set():
-            client.get("user:1")
+            own.get("user:1")
 
     threads = in_threads(load)
     context = multiprocessing.get_context(way[0])
