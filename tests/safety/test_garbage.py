@@ -228,7 +228,7 @@ print(lookups == {("user", "miss"): 1_000, ("late", "miss"): died + 1}, died == 
 
 @pytest.mark.parametrize("threshold", ["1", "7", "40"])
 def test_the_collector_may_strike_within_a_line(valkey_server: RedisServer, threshold: str) -> None:
-    """Where C allocates: until Python 3.11, which breaks if a context variable is set there."""
+    """Until Python 3.11 wherever C allocates."""
     valkey_server.revive()
     valkey_server.flush()
     done = subprocess.run(
