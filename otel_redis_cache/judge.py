@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Set as AbstractSet
 from functools import partial
 from typing import Any, cast
 
 from otel_redis_cache import clusters, failures, outcomes
 from otel_redis_cache.caches import Caches
 from otel_redis_cache.calls import Call
-from otel_redis_cache.facts import Failure, Outcome
+from otel_redis_cache.facts import Failure, Names, Outcome, Target
 from otel_redis_cache.guard import contain
+from otel_redis_cache.operands import key_bytes
 from otel_redis_cache.outcomes import Expiring, Terms
 from otel_redis_cache.recorder import Recorder
 from otel_redis_cache.settings import Settings
@@ -85,7 +87,10 @@ class Judge:
         rule, operands = command
         if reply is None or not rule.asks_once or not operands or self._measures_sizes:
             return False
-        if self._tallies.open_misses.by_key or isinstance(reply, BaseException):
+        if isinstance(reply, BaseException):
+            return False
+        misses = self._tallies.open_misses
+        if misses.by_key and misses.holds(call.target, operands[0]):
             return False
         if not self._is_always_asked and not call.is_recorded:
             return False
@@ -93,7 +98,7 @@ class Judge:
         hit = self._hits.get(cache)
         if hit is None:
             hit = Outcome()
-            outcomes.add_hit(hit, cache)
+            outcomes.add_hits(hit, (cache,))
             self._hits[cache] = hit  # not before it is whole: other threads take it from here
         call.outcome = hit
         call.replies = (reply,)
@@ -105,24 +110,42 @@ class Judge:
         outcome, now = call.outcome, call.started_unix / 1e9
         terms = self._terms[call.is_recorded] if call.label is None else self._terms_of(call)
         outcome.is_followed = terms.follows and bool(self._tallies.open_misses.by_key)
-        name_of = self._caches.name_of if call.sweep is None else call.sweep.caches.get
+        names_of: Callable[[Iterable[Any]], Names] = self._caches.names_of
+        if call.sweep is not None:
+            names_of = call.sweep.names_of
         expiring = _NO_EXPIRY
         if len(replies) > 1:
             pairs = list(zip(call.commands, replies, strict=False))
             expiring = outcomes.expiring_writes(pairs, now)
+        hits: list[object] = []
+        touched: set[object] = set()
+        measures = terms.max_sizes > 0
         for index, (command, reply) in enumerate(zip(call.commands, replies, strict=False)):
-            asks_for_hit = command.rule.asks_once and reply is not None and command.operands
-            is_plain = not outcome.is_followed and len(outcome.sizes) >= terms.max_sizes
-            if asks_for_hit and is_plain and not isinstance(reply, BaseException):
-                outcomes.add_hit(outcome, name_of(command.operands[0]))
-                continue
-            caches = [*map(name_of, command.keys)]
-            if isinstance(reply, BaseException):
+            rule, operands = command
+            has_failed = isinstance(reply, BaseException)
+            is_hit = rule.asks_once and reply is not None and operands and not has_failed
+            if is_hit and not measures:
+                key = operands[0]
+                if not outcome.is_followed or self._ends_no_miss(call.target, key, touched):
+                    hits.append(key)
+                    continue
+            caches = names_of(command.keys)
+            if has_failed:
                 if call.failure is None:
                     call.failure = failures.failure_of(reply)
                 outcomes.condemn(outcome, command, caches, terms, now)
             else:
+                before = len(outcome.touches)
                 outcomes.judge(outcome, command, caches, reply, terms, now, expiring.get(index))
+                if call.is_batch:
+                    touched.update(key_bytes(touch[1]) for touch in outcome.touches[before:])
+            measures = len(outcome.sizes) < terms.max_sizes
+        if hits:
+            outcomes.add_hits(outcome, names_of(hits))
+
+    def _ends_no_miss(self, target: Target, key: object, touched: AbstractSet[object]) -> bool:
+        """Whether a hit is about no open miss, and about nothing that its batch did before."""
+        return key_bytes(key) not in touched and not self._tallies.open_misses.holds(target, key)
 
     def _terms_of(self, call: Call) -> Terms:
         terms = self._terms[call.is_recorded]

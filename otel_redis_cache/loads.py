@@ -114,6 +114,10 @@ class OpenMisses:
         self.by_key = OrderedDict()
         self._count = 0
 
+    def holds(self, target: Target, key: object) -> bool:
+        """Whether a miss of this key, or of a field of it, is open."""
+        return _hash_of(target, key) in self.by_key
+
     def follow(
         self,
         target: Target,
@@ -130,15 +134,20 @@ class OpenMisses:
             caller: who made it; only asked where that matters.
         """
         followed = Followed()
-        hashed = [(hash((target, key_bytes(touch[1]))), touch) for touch in touches]
-        if all(self._passes(key_hash, touch) for key_hash, touch in hashed):
+        hashed = [(_hash_of(target, touch[1]), touch) for touch in touches]
+        # Nearly all open no miss and end none, and need no lock.
+        if not [
+            kind
+            for key_hash, (kind, key, *_) in hashed
+            if kind == names.MISS or key is None or key_hash in self.by_key
+        ]:
             return followed
         who = caller()
         for start in range(0, len(hashed), SLICE):
             with self._lock:
                 self._forget_oldest(times)
                 these = hashed[start : start + SLICE]
-                for key_hash in {key_hash for key_hash, _ in these}:
+                for key_hash in {key_hash for key_hash, _ in these} & self.by_key.keys():
                     self._forget_expired(key_hash, times)
                 for key_hash, touch in these:
                     self._follow(key_hash, touch, target, times, who, followed)
@@ -146,11 +155,6 @@ class OpenMisses:
             (miss.cache, (times.ended - miss.opened) / 1e9) for miss in followed.loaded.values()
         ]
         return followed
-
-    def _passes(self, key_hash: int, touch: Touch) -> bool:
-        """Whether a touch opens no miss and ends none: nearly all do, and need no lock."""
-        kind, key, *_ = touch
-        return kind != names.MISS and key is not None and key_hash not in self.by_key
 
     def _follow(
         self,
@@ -236,6 +240,10 @@ class OpenMisses:
     def _forget_target(self, target: Target) -> None:
         for key, found in list(self.by_key.items()):
             self._forget(key, [part for part, miss in found.items() if miss.target == target])
+
+
+def _hash_of(target: Target, key: object) -> int:
+    return hash((target, key_bytes(key)))
 
 
 def _opened(miss: Miss) -> int:

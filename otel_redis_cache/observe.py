@@ -117,12 +117,14 @@ class Observer:
             if self._notes.waiting:
                 self._notes.tell()
             scope = open_scope.get()
+            head = args[0] if args else None
             is_usual = (
                 self.is_settled
                 and not garbage.running
                 and (scope is None or scope.call is None)
                 and contexts.SUPPRESSING.isdisjoint(contexts.current())
-                and not (args and args[0] in clusters.TOPOLOGY_COMMANDS)
+                # The type first: other things may compare as they like.
+                and not (type(head) is str and head in clusters.TOPOLOGY_COMMANDS)
             )
             if not is_usual and not self._observes(client, args):
                 return None
@@ -227,8 +229,9 @@ class Observer:
         if not is_late and not self._has_looked:
             self._look_around(client)
         self.is_settled = self.is_heard and self._has_looked and not self.is_off
-        if args and args[0] in clusters.TOPOLOGY_COMMANDS and clusters.asks_by_itself(client):
-            return False
+        head = args[0] if args else None
+        if type(head) is str and head in clusters.TOPOLOGY_COMMANDS:
+            return not (self.is_off or clusters.asks_by_itself(client))
         return not self.is_off
 
     @harmless("open")
@@ -382,7 +385,7 @@ class Observer:
         call.scope.is_busy = False
 
     def _describe_batch(self, call: Call) -> None:
-        call.commands = list(map(self._commands.describe, call.args))
+        call.commands = self._commands.describe_batch(call.args)
         waits = [c for c in call.commands if c.rule.blocking is not None and c.blocks]
         call.blocks = bool(waits) and not call.transaction
         call.operation, call.metric_operation = operation_of(

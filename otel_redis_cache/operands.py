@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence, Sized
+import functools
+from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
+from contextlib import suppress
 from typing import cast
 
 from otel_redis_cache.facts import Operands, Reply
@@ -11,6 +13,8 @@ DEADLINES = {"EX": (1.0, False), "PX": (1e3, False), "EXAT": (1.0, True), "PXAT"
 """Of each option: units in a second, and whether it is a moment of unix time."""
 
 SET_OPTIONS_WITH_VALUE = frozenset({*DEADLINES, "IFEQ", "IFNE", "IFDEQ", "IFDNE"})
+
+MAX_COUNT = 1 << 40
 
 MAX_WORD = 32
 """Characters of an option or a number; what is longer is neither."""
@@ -42,11 +46,25 @@ def whole(operand: object) -> int:
     return int(value) if value is not None and 0 <= value <= 1_000_000 else 0
 
 
-def options(operands: Operands, start: int) -> dict[str, object]:
+def options(operands: Operands, start: int) -> Mapping[str, object]:
     """The option words from a position on, with the operand of those that take one.
 
     What follows FIELDS are names and values of the application, no options.
     """
+    if len(operands) == start + 2:
+        name, value = operands[start:]
+        # Most are a time to live: read several times in a command, and the same in the next ones.
+        if type(name) is str and type(value) is int:
+            return _one_option(name, value)
+    return _options(operands, start)
+
+
+@functools.lru_cache(maxsize=256)
+def _one_option(name: str, value: int) -> Mapping[str, object]:
+    return _options((name, value), 0)
+
+
+def _options(operands: Operands, start: int) -> Mapping[str, object]:
     found: dict[str, object] = {}
     position = start
     while position < len(operands):
@@ -81,15 +99,21 @@ def seconds_by_option(
     return None
 
 
-def key_bytes(key: object) -> object:
-    """A key as Redis compares it: ``a``, ``b"a"`` and ``1``, ``"1"`` are the same."""
+def key_bytes(key: object) -> bytes | None:
+    """A key as Redis compares it: ``a``, ``b"a"`` and ``1``, ``"1"`` are the same.
+
+    None for what no client sends, which may not even be hashable.
+    """
+    if isinstance(key, bytes):
+        return key
     if isinstance(key, str):
         return key.encode("utf-8", "surrogatepass")
     if isinstance(key, memoryview | bytearray):
         return bytes(cast("bytes", key))
     if isinstance(key, int | float):
-        return repr(key).encode()
-    return key
+        with suppress(ValueError):  # of thousands of digits
+            return repr(key).encode()
+    return None
 
 
 def distinct(operands: Iterable[object]) -> int:
@@ -108,11 +132,11 @@ def elements(reply: Reply) -> Sequence[object]:
 
 
 def count_of(reply: Reply) -> int:
-    """A reply as a count; a bool counts as one."""
-    return int(reply) if isinstance(reply, int) and reply > 0 else 0
+    """A reply as a count; a bool counts as one, and no server holds more than the largest one."""
+    return min(int(reply), MAX_COUNT) if isinstance(reply, int) and reply > 0 else 0
 
 
-def set_options(operands: Operands) -> dict[str, object]:
+def set_options(operands: Operands) -> Mapping[str, object]:
     """The options of ``SET key value ...``."""
     return options(operands, 2)
 
@@ -123,7 +147,7 @@ def set_accepted(operands: Operands, reply: Reply) -> bool | None:
     With GET the reply is the old value, of which redis-py leaves a bool where GET was not given
     as its keyword.
     """
-    given = set_options(operands) if len(operands) > 2 else {}
+    given: Mapping[str, object] = set_options(operands) if len(operands) > 2 else {}
     if "GET" not in given:
         return bool(reply)
     if reply is None:

@@ -8,6 +8,7 @@ count may be a bool. Where a reply cannot tell, nothing is counted.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from typing import NamedTuple, TypeVar
@@ -89,7 +90,7 @@ def judge(
             _judge_stored(outcome, write, command, caches, terms, expiring)
     if lifetime is not None:
         _judge_lifetime(outcome, lifetime, operands, caches, reply, now)
-    if read is not None and found and len(outcome.sizes) < terms.max_sizes:
+    if read is not None and True in found and len(outcome.sizes) < terms.max_sizes:
         measure_reads(outcome, read, caches, reply, terms.max_sizes)
 
 
@@ -123,10 +124,7 @@ def _judge_lookups(
         if read.counted and len(set(caches)) > 1 and len(set(found)) > 1:
             # The reply says how many of the keys are there, not which.
             caches = [names.MIXED_CACHES] * asked
-        counts: dict[tuple[str | None, bool], int] = {}
-        for lookup in zip(caches, found, strict=False):
-            counts[lookup] = counts.get(lookup, 0) + 1
-        for (cache, hit), count in counts.items():
+        for (cache, hit), count in Counter(zip(caches, found, strict=False)).items():
             _add_lookup(outcome, cache, count, hit=hit)
     elif caches:
         hits = sum(found)
@@ -137,10 +135,11 @@ def _judge_lookups(
     return found
 
 
-def add_hit(outcome: Outcome, cache: str | None) -> None:
-    """What :func:`judge` adds for the hit of a command that asks once, where nobody asks for more."""
-    outcome.caches.add(cache)
-    _add_lookup(outcome, cache, 1, hit=True)
+def add_hits(outcome: Outcome, caches: Names) -> None:
+    """What :func:`judge` adds for hits of commands that ask once, where nobody asks for more."""
+    outcome.caches.update(caches)
+    for cache, count in Counter(caches).items():
+        _add_lookup(outcome, cache, count, hit=True)
 
 
 def _add_lookup(outcome: Outcome, cache: str | None, count: int, *, hit: bool) -> None:
@@ -308,8 +307,9 @@ def expiring_writes(commands: Sequence[tuple[Command, Reply]], now: float) -> Ex
                         if not is_past:
                             found.setdefault(writer, set()).add(key)
         elif command.rule.write is not None:
-            for key in command.at(command.rule.write.positions or command.rule.positions):
-                written.setdefault(key_bytes(key), []).append(index)
+            stored = command.at(command.rule.write.positions or command.rule.positions)
+            for key in map(key_bytes, stored):
+                written.setdefault(key, []).append(index)
     return found
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import dataclasses
 import logging
 import re
+import reprlib
 from collections.abc import Callable, Container, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -31,6 +33,10 @@ WATCHED = (
 
 PLACEHOLDER = re.compile(r"\{[A-Za-z_][A-Za-z0-9_]*\}|\*+|\?")
 """What stands for other text in the pattern of a rule."""
+
+_brief = reprlib.Repr()
+_brief.maxstring = _brief.maxother = 80
+"""Shows what was given, whatever it is and however much of it."""
 
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 
@@ -494,15 +500,13 @@ def _consistent(values: dict[str, Any], source: str, never: Container[str] = ())
 def parse(name: str, value: object) -> Any:
     """One value of one field, or a :class:`SettingError` that says what is allowed."""
     facts = FIELDS[name].metadata
-    try:
+    with suppress(Exception):  # a keyword may be an object that answers as it likes
         return facts["parse"](value)
-    except (ValueError, TypeError, KeyError):
-        if name == "key_secret":
-            shown = "(not shown)"
-        else:
-            shown = repr(without_secrets(value) if name == "watch" else value)[:80]
-        message = f"{name} is {shown}; allowed: {facts['allowed']}"
-        raise SettingError(message, name) from None
+    shown = _brief.repr(without_secrets(value) if name == "watch" else value)[:80]
+    if name == "key_secret":
+        shown = "(not shown)"
+    message = f"{name} is {shown}; allowed: {facts['allowed']}"
+    raise SettingError(message, name)
 
 
 def _from_environment(environ: Mapping[str, str], skip: Mapping[str, object]) -> dict[str, Any]:

@@ -6,7 +6,7 @@ applies; they have durations, but neither spans of their own, unless asked for, 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextvars import ContextVar
 from time import time_ns
 from typing import cast
@@ -38,6 +38,10 @@ class SweepScope:
         """That of the label, as metrics may carry it."""
         self.caches: Mapping[object, str | None] = {}
         """By the keys that are being removed, so that none is named, and counted as late, twice."""
+
+    def names_of(self, keys: Iterable[object]) -> list[str | None]:
+        """The caches of keys that are being removed."""
+        return list(map(self.caches.get, keys))
 
     def close(self) -> None:
         """No call is a part of it any more."""
@@ -103,7 +107,7 @@ class Sweep:
     @harmless("invalidation")
     def name(self, keys: Sequence[bytes]) -> list[str | None]:
         """The cache of each key that matched."""
-        found = [self._caches.name_of(key) for key in keys]
+        found = self._caches.names_of(keys)
         self._matched.update(found)
         self._scope.caches = dict(zip(keys, found, strict=True))
         return found

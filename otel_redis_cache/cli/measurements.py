@@ -71,8 +71,18 @@ class Distribution:
         reported = [value for value in (self.largest, other.largest) if value is not None]
         return Distribution(self.bounds, tuple(sums), max(reported, default=None))
 
+    def __sub__(self, earlier: Distribution) -> Distribution:
+        """What was recorded since; the largest value is still that of all."""
+        if not earlier.count or self.bounds != earlier.bounds:
+            return self
+        more = (now - then for now, then in zip(self.counts, earlier.counts, strict=True))
+        return Distribution(self.bounds, tuple(more), self.largest)
+
 
 NOTHING = Distribution()
+
+Series = tuple[str, str, frozenset[tuple[str, str]]]
+"""Process, metric and attributes."""
 
 
 @dataclass(frozen=True)
@@ -86,6 +96,49 @@ class Point:
     time: float
     cumulative: bool = True
     process: str = ""
+
+
+@dataclass(frozen=True)
+class Level:
+    """What one process reported for one attribute set of a gauge."""
+
+    metric: str
+    attributes: Mapping[str, str]
+    value: float
+    process: str = ""
+
+
+@dataclass(frozen=True)
+class Totals:
+    """Where every series stood at one moment, or how far it has come since another one."""
+
+    sums: Mapping[Series, Distribution]
+    levels: Mapping[Series, float]
+
+    def since(self, earlier: Totals) -> Totals:
+        """What has come on top; a level is what it is now."""
+        grown = {it: value - earlier.sums.get(it, NOTHING) for it, value in self.sums.items()}
+        return Totals(grown, self.levels)
+
+    def of(
+        self, metric: names.Metric, by: str = "", where: Mapping[str, str] | None = None
+    ) -> dict[str, Distribution]:
+        """What there is of a metric, by one attribute ('' where it is absent), the most first."""
+        wanted = (where or {}).items()
+        found = defaultdict[str, Distribution](lambda: NOTHING)
+        for (_, name, attributes), value in self.sums.items():
+            if name == metric.name and value.count and wanted <= attributes:
+                found[dict(attributes).get(by, "")] += value
+        return dict(sorted(found.items(), key=_most_first))
+
+    def all_of(self, metric: names.Metric) -> Distribution:
+        """The sum of all series of a metric."""
+        return self.of(metric).get("", NOTHING)
+
+    def level(self, metric: names.Metric) -> float | None:
+        """The lowest value of a gauge; None before the first."""
+        found = (value for (_, name, _), value in self.levels.items() if name == metric.name)
+        return min(found, default=None)
 
 
 @dataclass(frozen=True)
@@ -132,6 +185,20 @@ class OperationFigures:
 
 
 @dataclass(frozen=True)
+class ServerFigures:
+    """What is known of the server, by itself and by the calls to it."""
+
+    is_up: bool | None = None
+    memory: float | None = None
+    limit: float | None = None
+    evicted: int = 0
+    outages: int = 0
+    connected: int = 0
+    """Connections that were opened."""
+    failed: int = 0
+
+
+@dataclass(frozen=True)
 class _Reading:
     """The lookups of one cache up to one moment."""
 
@@ -175,7 +242,8 @@ class Measurements:
         self.dropped = 0
         self._max_series = max_series
         self._max_readings = max_readings
-        self._streams: dict[tuple[str, str, frozenset[tuple[str, str]]], _Stream] = {}
+        self._streams: dict[Series, _Stream] = {}
+        self._levels: dict[Series, float] = {}
         self._readings: dict[str, deque[_Reading]] = {}
         self._lock = threading.Lock()
 
@@ -187,6 +255,22 @@ class Measurements:
             if lookups:
                 since = min(point.start for point in lookups)
                 self._read(since, now=max(point.time for point in lookups))
+
+    def note(self, levels: Iterable[Level]) -> None:
+        """Take in the gauges of one export."""
+        with self._lock:
+            for level in levels:
+                identity = (level.process, level.metric, frozenset(level.attributes.items()))
+                if identity in self._levels or len(self._levels) < self._max_series:
+                    self._levels[identity] = level.value
+                else:
+                    self.dropped += 1
+
+    def totals(self) -> Totals:
+        """Where everything stands."""
+        with self._lock:
+            sums = {identity: stream.total for identity, stream in self._streams.items()}
+            return Totals(sums, dict(self._levels))
 
     def caches(self) -> list[CacheFigures]:
         """The figures of every named cache, the busiest first."""
@@ -237,6 +321,21 @@ class Measurements:
             for name, by_error in totals.items()
         )
         return sorted(figures, key=lambda each: (-each.latency.count, each.name))
+
+    def server(self) -> ServerFigures:
+        """The figures of the server."""
+        totals = self.totals()
+        up = totals.level(names.CLIENT_UP)
+        outcomes = totals.of(names.OPERATION_DURATION, names.ERROR_TYPE)
+        return ServerFigures(
+            is_up=None if up is None else bool(up),
+            memory=totals.level(names.MEMORY_USED),
+            limit=totals.level(names.MAX_MEMORY),
+            evicted=totals.all_of(names.KEYS_EVICTED).count,
+            outages=totals.all_of(names.OUTAGE_DURATION).count,
+            connected=totals.all_of(names.CONNECTION_CREATE_TIME).count,
+            failed=sum(total.count for error, total in outcomes.items() if error),
+        )
 
     def _keep(self, point: Point) -> bool:
         identity = (point.process, point.metric, frozenset(point.attributes.items()))

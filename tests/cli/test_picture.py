@@ -9,13 +9,20 @@ import pytest
 from inline_snapshot import snapshot
 from rich.console import Console, RenderableType
 
-from otel_redis_cache.cli.measurements import CacheFigures, Distribution, OperationFigures
+from otel_redis_cache.cli.measurements import (
+    CacheFigures,
+    Distribution,
+    OperationFigures,
+    ServerFigures,
+)
 from otel_redis_cache.cli.picture import (
     describe_caches,
     draw_caches,
     draw_entries,
+    draw_faults,
     draw_operations,
     draw_progress,
+    draw_server,
     draw_waterfall,
 )
 from otel_redis_cache.cli.traces import Branch, Span
@@ -207,3 +214,56 @@ def test_a_span_too_short_for_the_scale_is_still_seen() -> None:
     last = Branch(span("SET", 10, 10))
     text = drawn(draw_waterfall(Branch(span("GET /", 0, 10), [instant, last])))
     assert all(set(line) & set("█▉▊▋▌▍▎▏▐▕") for line in text.splitlines()[3:])
+
+
+@pytest.mark.parametrize(
+    ("figures", "expected"),
+    [
+        (
+            ServerFigures(
+                is_up=False,
+                memory=5_012_345,
+                limit=6_291_456,
+                evicted=1_234,
+                outages=1,
+                connected=21,
+                failed=87,
+            ),
+            snapshot("""\
+
+server  memory   limit  evicted  outages  connected  failed calls
+──────────────────────────────────────────────────────────────────
+down    5.0 MB  6.3 MB    1,234        1         21            87\
+"""),
+        ),
+        (
+            ServerFigures(),
+            snapshot("""\
+
+server  memory  limit  evicted  outages  connected  failed calls
+─────────────────────────────────────────────────────────────────
+-            -      -        0        0          0             0\
+"""),
+        ),
+    ],
+    ids=["down", "unknown"],
+)
+def test_the_server(figures: ServerFigures, expected: str) -> None:
+    assert drawn(draw_server(figures)) == expected
+
+
+def test_what_happened_and_which_metric_shows_it() -> None:
+    figures = [
+        ("server restart", "redis.client.outage.duration", "1, up to 1.3 s"),
+        ("", "redis.client.retries", "58 ConnectionError"),
+        ("evictions", "cache.evictions", "179 product, 64 catalogue, 45 session, 20 search"),
+    ]
+    assert drawn(draw_faults(figures)) == snapshot("""\
+
+what happened   which metric shows it         what it showed
+────────────────────────────────────────────────────────────────────────────────
+server restart  redis.client.outage.duration  1, up to 1.3 s
+                redis.client.retries          58 ConnectionError
+evictions       cache.evictions               179 product, 64 catalogue, 45
+                                              session, 20 search\
+""")

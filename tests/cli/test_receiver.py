@@ -69,6 +69,17 @@ def test_metrics_arrive(
     assert (operation.name, operation.latency.counts) == ("GET", (0, 3, 0))
 
 
+def test_gauges_arrive(measurements: Measurements, endpoint: str) -> None:
+    provider = _meter_provider(endpoint)
+    meter = provider.get_meter("test")
+    meter.create_gauge("redis.memory.used").set(5_000_000)
+    meter.create_gauge("redis.maxmemory").set(6e6)
+    provider.force_flush()
+    provider.shutdown()
+    server = measurements.server()
+    assert (server.memory, server.limit) == (5e6, 6e6)
+
+
 def test_the_largest_value_of_a_histogram_arrives(
     measurements: Measurements, endpoint: str
 ) -> None:

