@@ -124,9 +124,8 @@ class Litter:
     def call(self) -> None:
         """What an object does when it dies."""
         self._shared.get("late:1")
-        self._shared.set("late:1", "x", ex=60)
-        self._shared.pipeline().get("late:2").get("late:3").execute()
-        self.done.update({CALLS: 3, USES: 3, LOOKUPS: 3, WRITES: 1})
+        self._shared.pipeline().set("late:1", "x", ex=60).get("late:2").execute()
+        self.done.update({CALLS: 2, USES: 2, LOOKUPS: 2, WRITES: 1})
         self.deaths += 1
 
 
@@ -241,5 +240,5 @@ def main(host: str, port: str, path: str, temporality: str) -> None:
 
 
 if __name__ == "__main__":
-    faulthandler.dump_traceback_later(75, exit=True)
+    faulthandler.dump_traceback_later(100, exit=True)
     main(*sys.argv[1:])

@@ -39,7 +39,7 @@ def test_what_dies_at_any_line_waits_for_nothing_and_is_counted(
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=90,
+        timeout=110,
         check=False,
     )
     assert (done.returncode, done.stderr) == (0, "")
