@@ -8,7 +8,8 @@ from __future__ import annotations
 import functools
 from typing import Any
 
-from otel_redis_cache.calls import call_at_work, open_scope, silence
+from otel_redis_cache import garbage
+from otel_redis_cache.calls import call_at_work, open_scope, scope_here, silence
 from otel_redis_cache.conventions import HIT, MISS
 from otel_redis_cache.failures import TRY_AGAIN
 from otel_redis_cache.seams import Method, Seams
@@ -47,7 +48,7 @@ def send(_: Seams, original: Method) -> Method:
 
     @functools.wraps(original)
     def send_packed_command(self: Any, *args: Any, **kwargs: Any) -> Any:
-        scope = open_scope.get()
+        scope = scope_here() if garbage.running else open_scope.get()
         if scope is not None and scope.call is not None and not scope.is_busy:
             call = scope.call
             call.connection = self
@@ -63,7 +64,7 @@ def retry(_: Seams, original: Method) -> Method:
 
     @functools.wraps(original)
     def call_with_retry(self: Any, do: Any, fail: Any, *args: Any, **kwargs: Any) -> Any:
-        scope = open_scope.get()
+        scope = scope_here() if garbage.running else open_scope.get()
         if scope is None or scope.call is None or scope.is_busy:
             return original(self, do, fail, *args, **kwargs)
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextvars import ContextVar
-from typing import Any, Protocol, cast
+from typing import Any, Protocol
 
 from opentelemetry.context import Context
 from opentelemetry.trace import Span
 
-from otel_redis_cache import clients, reasons, sweeps
+from otel_redis_cache import clients, garbage, reasons, sweeps
 from otel_redis_cache import conventions as names
 from otel_redis_cache.facts import NO_OUTCOME, UNKNOWN_TARGET, Command, Failure
 from otel_redis_cache.loads import Followed
@@ -127,6 +127,8 @@ class Call:
     size: int | None = None
     """Bytes of the one value that was found, where they are not in the outcome."""
     script_loads = 0
+    is_late = False
+    """Whether a finaliser made it, inside of the garbage collector."""
     started_unix = started = elapsed = 0
     outer: Scope | None = None
     """What was open when this began."""
@@ -148,6 +150,11 @@ class Call:
             self.label = self.sweep.label
         elif reasons.open_blocks.get():
             self.label = reasons.current()
+
+    def leave_interrupted(self) -> None:
+        """A finaliser makes it: it belongs to nothing that was under way there, and has no span."""
+        self.is_late = self.has_other_span = True
+        self.sweep = self.label = None
 
     @property
     def last_attempt(self) -> int:
@@ -171,8 +178,29 @@ class Call:
             if self.span is not None or self.context_before is not None:
                 self.observer.end_span(self)
         finally:
-            if open_scope.get() is self.scope:
+            if garbage.running and garbage.is_at_work():
+                if self.is_late:
+                    _late.scope = self.outer
+            elif open_scope.get() is self.scope:
                 open_scope.set(self.outer)
+
+    def open_late(self) -> None:
+        """From here on it is the call in flight, in the garbage collector."""
+        self.outer, _late.scope = _late.scope, self.scope
+
+
+class _Late:
+    """What is open in the garbage collector, of which only one runs at a time."""
+
+    scope: Scope | None = None
+
+
+_late = _Late()
+
+
+def scope_here() -> Scope | None:
+    """Of the call that is open: in the garbage collector that of a finaliser, which knows no other."""
+    return _late.scope if garbage.is_at_work() else open_scope.get()
 
 
 class Batch(Call):
@@ -196,13 +224,13 @@ class Batch(Call):
 
 silence = Scope()
 """Stays busy: nothing is observed in it."""
-silence.call = cast("Call", object())
+silence.call = Call.__new__(Call)
 silence.is_busy = True
 
 
 def call_at_work() -> Call | None:
     """The call in flight, while the client works for it and none of our steps does."""
-    scope = open_scope.get()
+    scope = scope_here() if garbage.running else open_scope.get()
     return None if scope is None or scope.is_busy else scope.call
 
 

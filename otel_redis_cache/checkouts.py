@@ -10,10 +10,11 @@ import functools
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from functools import partial
 from time import perf_counter_ns
 from typing import Any
 
-from otel_redis_cache import clients, failures, pools
+from otel_redis_cache import clients, failures, garbage, pools
 from otel_redis_cache import conventions as names
 from otel_redis_cache.guard import harmless
 from otel_redis_cache.observe import Observer
@@ -62,9 +63,9 @@ class Watch(Pool):
     def obtained(self, connection: Any, started: int) -> None:
         """A connection was taken from the pool."""
         taken = perf_counter_ns()
-        self.recorder.record_of_pool(names.CONNECTION_WAIT_TIME, self.name, taken - started)
+        self.record(names.CONNECTION_WAIT_TIME, taken - started)
         if self.times_all:
-            connection.__dict__[_TAKEN] = taken
+            connection.__dict__[_TAKEN] = self, taken
 
     @harmless("connections")
     def failed(self, error: BaseException, started: int) -> None:
@@ -74,27 +75,25 @@ class Watch(Pool):
         """
         if failures.pool_is_exhausted(error):
             self.recorder.tallies.pool_timeouts.add(self.name)
-        elapsed = perf_counter_ns() - started
-        self.recorder.record_of_pool(names.CONNECTION_WAIT_TIME, self.name, elapsed)
-
-    @harmless("connections")
-    def returned(self, connection: Any) -> None:
-        """A connection is given back."""
-        taken = connection.__dict__.pop(_TAKEN, None)
-        if taken is not None:
-            self.used(taken)
+        self.record(names.CONNECTION_WAIT_TIME, perf_counter_ns() - started)
 
     @harmless("connections")
     def used(self, taken: int) -> None:
         """A connection was in use until now."""
-        elapsed = perf_counter_ns() - taken
-        self.recorder.record_of_pool(names.CONNECTION_USE_TIME, self.name, elapsed)
+        self.record(names.CONNECTION_USE_TIME, perf_counter_ns() - taken)
 
     @harmless("connections")
     def opened(self, started: int) -> None:
         """A connection was opened, and has introduced itself."""
-        elapsed = perf_counter_ns() - started
-        self.recorder.record_of_pool(names.CONNECTION_CREATE_TIME, self.name, elapsed)
+        self.record(names.CONNECTION_CREATE_TIME, perf_counter_ns() - started)
+
+    @harmless("connections")
+    def record(self, metric: names.Metric, elapsed: int) -> None:
+        """Record how long something took, in nanoseconds; later where a finaliser did it."""
+        if garbage.running and garbage.is_at_work():
+            self.recorder.tallies.notes.add(partial(self.record, metric, elapsed))
+        else:
+            self.recorder.record_of_pool(metric, self.name, elapsed)
 
 
 class Finder:
@@ -111,7 +110,12 @@ class Finder:
 
     @harmless("connections")
     def meet(self, pool: Any) -> Watch | None:
-        """What is known of a pool; None where nobody watches it, or its cluster is not ready yet."""
+        """What is known of a pool; None where nobody watches it, or its cluster is not ready yet.
+
+        Nor where a finaliser asks: other pools may be gone through just then.
+        """
+        if garbage.running and garbage.is_at_work():
+            return None
         era = self._seams.era
         observer = self._seams.observer_of_pool(pool)
         is_watched = observer is not None and observer.watches_pools and not observer.is_off
@@ -165,10 +169,11 @@ class Finder:
 
     @harmless("connections")
     def returned(self, connection: Any) -> None:
-        """A connection is given back to its pool."""
-        known: Watch | None = pools.pool_of(connection)
+        """A connection is given back to its pool, which is not known where both are garbage."""
+        known: tuple[Watch, int] | None = connection.__dict__.pop(_TAKEN, None)
         if known is not None:
-            known.returned(connection)
+            watch, taken = known
+            watch.used(taken)
 
     @harmless("connections")
     def closed(self, pool: Any) -> None:

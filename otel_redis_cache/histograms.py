@@ -17,9 +17,11 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from functools import partial
 from math import inf
+from threading import Lock, RLock
 from time import time_ns
 from types import SimpleNamespace
 from typing import Any, NamedTuple, Protocol, cast
@@ -29,6 +31,7 @@ from opentelemetry.context import Context, attach, detach
 from opentelemetry.metrics import Histogram
 
 from otel_redis_cache import contexts
+from otel_redis_cache.forks import renew_after_fork
 from otel_redis_cache.signals import raised_by_handler
 
 logger = logging.getLogger("otel_redis_cache")
@@ -66,6 +69,7 @@ class FastHistogram:
         self._histogram = histogram
         self._rehearsed: tuple[object, bool] = (None, False)
         """With which readers, and whether both ways made the same points."""
+        renew_after_fork(self)
 
     def bind(self, attributes: Attributes) -> Series:
         """One series; the attributes are not changed from now on."""
@@ -82,6 +86,14 @@ class FastHistogram:
     def real(self) -> Any:
         """The provider's histogram: the API's own has none until a provider is set."""
         return getattr(self._histogram, "_real_instrument", self._histogram)
+
+    def renew_locks(self) -> None:
+        """In a forked child: those of the SDK too, of which it renews few, for whoever shares them."""
+        with suppress(AttributeError):  # of a histogram that is not the SDK's
+            for owner in _owners_of_locks(self.real()._measurement_consumer):
+                for kind in (Lock, RLock):
+                    if isinstance(getattr(owner, "_lock", None), type(kind())):
+                        owner._lock = kind()
 
     def _resolve(self, storages: _Storages, attributes: Attributes) -> _Aggregates | None:
         histogram = self.real()
@@ -166,6 +178,7 @@ class _FastSeries:
         self._attributes = attributes
         self._resolve = resolve
         self._consumer = histogram._measurement_consumer
+        assert self._consumer._lock is not None  # as below
         exemplar_filter = self._consumer._sdk_config.exemplar_filter
         self._should_sample = exemplar_filter.should_sample
         self._asks_for_span = _asks_for_span(exemplar_filter)
@@ -196,11 +209,30 @@ class _FastSeries:
             aggregate(measurement, may_be_exemplar)
 
     def _record_by_api(self, value: float) -> None:
-        """The SDK makes what aggregations there are none of yet; then they are looked for."""
+        """The SDK makes what aggregations there are none of yet; then they are looked for.
+
+        Not within a collection: a rehearsal's provider is registered, for which readers that are being
+        added wait until the collection is over.
+        """
         storages = self._consumer._reader_storages
         self._histogram.record(value, self._attributes)
+        if self._consumer._lock.locked():
+            return
         if storages is not self._route[0] and self._meter._config.is_enabled and 0 <= value < inf:
             self._route = (storages, self._resolve(storages, self._attributes))
+
+
+def _owners_of_locks(consumer: Any) -> Iterator[Any]:
+    """What a measurement, or a collection, waits for."""
+    yield consumer
+    for storage in consumer._reader_storages.values():
+        yield storage
+        for matches in storage._instrument_view_instrument_matches.values():
+            for match in matches:
+                yield match
+                for aggregation in match._attributes_aggregation.values():
+                    yield aggregation
+                    yield aggregation._reservoir
 
 
 def _aggregates_of(

@@ -15,10 +15,18 @@ from typing import Any, cast
 from opentelemetry.context import Context
 from opentelemetry.trace import NonRecordingSpan, Span
 
-from otel_redis_cache import clients, clusters, connections, contexts, failures, propagation
+from otel_redis_cache import (
+    clients,
+    clusters,
+    connections,
+    contexts,
+    failures,
+    garbage,
+    propagation,
+)
 from otel_redis_cache import conventions as names
 from otel_redis_cache.caches import Caches
-from otel_redis_cache.calls import Attempts, Batch, Call, open_scope
+from otel_redis_cache.calls import Attempts, Batch, Call, open_scope, scope_here
 from otel_redis_cache.commands import Commands, operation_of
 from otel_redis_cache.consumption import Consumption
 from otel_redis_cache.descriptions import Descriptions, failed_attributes
@@ -76,6 +84,7 @@ class Observer:
         self._wants_parent = settings.require_parent_span
         self._latencies = counts.latencies if settings.snapshot else None
         self._outages = counts.outages
+        self._notes = counts.notes
         self._counts_caches = settings.counts_caches
         self._judge = Judge(settings, self._caches, recorder)
         self._measures_sizes = "size" in settings.metrics
@@ -105,10 +114,13 @@ class Observer:
     ) -> Call | None:
         """A call for one command; None where there is nothing to observe."""
         try:
+            if self._notes.waiting:
+                self._notes.tell()
             scope = open_scope.get()
             head = args[0] if args else None
             is_usual = (
                 self.is_settled
+                and not garbage.running
                 and (scope is None or scope.call is None)
                 and contexts.SUPPRESSING.isdisjoint(contexts.current())
                 # The type first: other things may compare as they like.
@@ -117,7 +129,9 @@ class Observer:
             if not is_usual and not self._observes(client, args):
                 return None
             call = Call(self, client, args, kwargs)
-            if self._makes_spans and not self._neighbours.are_absent(client, is_batch=False):
+            if garbage.running and garbage.is_at_work():
+                call.leave_interrupted()
+            elif self._makes_spans and not self._neighbours.are_absent(client, is_batch=False):
                 self._make_way(call)
         except Exception as fault:
             contain(self, "open", fault)
@@ -133,7 +147,9 @@ class Observer:
         call = Batch(self, pipeline, queued, kwargs, transaction=transaction)
         if clients.is_of_cluster(pipeline):
             call.queue = list(clusters.queue_of(pipeline))
-        if self._makes_spans and not self._neighbours.are_absent(pipeline, is_batch=True):
+        if garbage.running and garbage.is_at_work():
+            call.leave_interrupted()
+        elif self._makes_spans and not self._neighbours.are_absent(pipeline, is_batch=True):
             self._make_way(call)
         return None if self.is_off else call
 
@@ -156,7 +172,8 @@ class Observer:
         self, client: object, pattern: bytes, label: Label, *, traced: bool
     ) -> Sweep | None:
         """What ``invalidate()`` tells of itself; None where there is nothing to observe."""
-        if not self._observes(client, ()):
+        is_late = garbage.running and garbage.is_at_work()
+        if is_late or not self._observes(client, ()):
             return None
         return Sweep(
             self.recorder, self._caches, self.settings, client, label, pattern, traced=traced
@@ -169,6 +186,8 @@ class Observer:
         """The span of a consumer; None where the settings leave none to make."""
         settings = self.settings
         if not settings.traces or self.is_off or contexts.is_suppressed():
+            return None
+        if garbage.running and garbage.is_at_work():
             return None
         if settings.require_parent_span and not contexts.are_in_a_span():
             return None
@@ -193,7 +212,8 @@ class Observer:
         clients.receives_for(subscriber, cluster_subscriber)
 
     def _observes(self, client: object, args: Sequence[object]) -> bool:
-        scope = open_scope.get()
+        is_late = garbage.running and garbage.is_at_work()
+        scope = scope_here() if is_late else open_scope.get()
         if scope is not None and scope.call is not None:
             if scope.is_busy:
                 return False  # a hook that uses Redis would call itself without end
@@ -204,9 +224,9 @@ class Observer:
             self.find_audience()
         if self.is_unheard:
             return False
-        if contexts.is_suppressed():
+        if not is_late and contexts.is_suppressed():
             return False
-        if not self._has_looked:
+        if not is_late and not self._has_looked:
             self._look_around(client)
         self.is_settled = self.is_heard and self._has_looked and not self.is_off
         head = args[0] if args else None
@@ -330,8 +350,11 @@ class Observer:
 
     def begin(self, call: Call) -> None:
         """What was sent, where to, and the span that starts with it."""
-        call.outer = open_scope.get()
-        open_scope.set(call.scope)
+        if call.is_late:
+            call.open_late()
+        else:
+            call.outer = open_scope.get()
+            open_scope.set(call.scope)
         try:
             if call.is_batch:
                 self._describe_batch(call)
@@ -342,8 +365,7 @@ class Observer:
                 call.operation = call.metric_operation = rule.name
                 if not rule.known:
                     call.metric_operation = names.OTHER_OPERATION
-                if rule.blocking is not None:
-                    call.blocks = command.blocks
+                call.blocks = rule.blocking is not None and command.blocks
         except Exception as fault:
             contain(self, "describe", fault)
         try:
@@ -418,17 +440,20 @@ class Observer:
 
     # After the call.
 
-    def end(self, call: Call, error: BaseException | None) -> None:
+    def end(self, call: Call, error: BaseException | None, ended: int = 0) -> None:
         """What came of it: counted, recorded, and put on the span before that ends."""
-        ended = perf_counter_ns()
+        ended = ended or perf_counter_ns()
         call.elapsed = ended - call.started
         call.scope.is_busy = True
+        if garbage.running and garbage.is_at_work():
+            self._notes.add(partial(self.end, call, error, ended))
+            return
         self._judge.judge(call, error)
         server = self._outages.servers.get(call.target)
         if server is not None and server.is_well and error is None and call.local is None:
             attempted = call.started if call.attempts is None else call.last_attempt
-            if attempted > server.answered:
-                server.answered = attempted
+            answered = server.answered
+            server.answered = attempted if attempted > answered else answered
             server.used = ended
         else:
             self._follow(call, error)
@@ -477,6 +502,9 @@ class Observer:
 
     def end_span(self, call: Call) -> None:
         """Back to the span that was current before; the call's own ends, whatever happened."""
+        if garbage.running and garbage.is_at_work():
+            self._notes.add(partial(self.end_span, call))
+            return
         try:
             before = call.context_before
             if before is not None and contexts.current().get(contexts.SPAN) is call.span:

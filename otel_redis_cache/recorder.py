@@ -15,7 +15,7 @@ from opentelemetry.metrics import Histogram, Meter, MeterProvider, NoOpHistogram
 from opentelemetry.trace import Link, Span, SpanKind, Status, StatusCode, Tracer, TracerProvider
 
 from otel_redis_cache import conventions as names
-from otel_redis_cache import observables, tallies
+from otel_redis_cache import garbage, observables, tallies
 from otel_redis_cache.facts import OTHER_TARGETS, Failure, Outcome, Target
 from otel_redis_cache.histograms import FastHistogram, PublicSeries, Series
 from otel_redis_cache.outages import Outage
@@ -193,6 +193,9 @@ class Recorder:
 
         The exception's text stays out of the log: it may carry a key.
         """
+        if garbage.running and garbage.is_at_work():
+            self.tallies.notes.add(functools.partial(self.contain, step, fault))
+            return
         self.tallies.errors.add(step)
         if step in self._said:
             return

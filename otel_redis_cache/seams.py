@@ -6,6 +6,7 @@ one that somebody else wrapped in turn can stay where it is and falls silent.
 
 from __future__ import annotations
 
+import atexit
 import importlib
 import sys
 import threading
@@ -30,6 +31,9 @@ MARK = "_otel_redis_cache_mark"
 
 _MARK_OF_POOL = "_otel_redis_cache_mark_of_pool"
 """Of its connection pool, held weakly: a pool lives on until garbage is collected."""
+
+_SEAMS = "_otel_redis_cache_seams"
+"""The attribute of a wrapper that says whose it is: this package may have been imported before."""
 
 _NOTHING: dict[str, Any] = {}
 
@@ -75,6 +79,13 @@ class Seam:
         """Whether calls still pass our wrapper, also where somebody wrapped it in turn."""
         return any(layer is self.wrapper for layer in layers(vars(self.owner).get(self.method)))
 
+    def put_back(self) -> bool:
+        """Whether the original could be put back; not where somebody wrapped our wrapper in turn."""
+        is_outermost = vars(self.owner).get(self.method) is self.wrapper
+        if is_outermost:
+            setattr(self.owner, self.method, self.original)
+        return is_outermost
+
 
 class Seams:
     """All wrapped methods of this process: one observer of every client, and some of their own."""
@@ -95,6 +106,7 @@ class Seams:
         """Of clients that have an observer of their own; they live as long as their holders."""
         self.renew_locks()
         renew_after_fork(self)
+        atexit.register(self.restore)
 
     def renew_locks(self) -> None:
         """In a forked child."""
@@ -135,6 +147,22 @@ class Seams:
                 self._marks.discard(mark)
                 self.era = object()
             self._unwrap_if_unused()
+
+    def restore(self) -> None:
+        """Put everything back where the interpreter ends, whoever is watched.
+
+        What is called from there on, as in a finaliser, is in no export; it must find no module of
+        ours that is gone, and no lock that a thread holds which was stopped.
+        """
+        for seam in list(self._wrapped.values()):
+            seam.put_back()
+
+    def retire(self) -> None:
+        """The package was imported anew, and takes over: nobody is watched from here any more."""
+        self._give_way_to(None)
+        for mark in list(self._marks):
+            mark.observer = None
+        self.restore()
 
     def observers(self) -> list[Observer]:
         """All that watch something."""
@@ -195,10 +223,15 @@ class Seams:
             if not isinstance(owner, type):
                 continue  # somebody else's module of that name, or a client we do not know yet
             seam = self._wrapped.get((owner, row.method))
+            for layer in layers(vars(owner).get(row.method)):
+                earlier = getattr(layer, "__dict__", _NOTHING).get(_SEAMS, self)
+                if earlier is not self:
+                    earlier.retire()
             original = vars(owner).get(row.method)
             if original is not None and (seam is None or not seam.is_in_place):
                 # Wrappers of wrapt know the instance that they are called for only by this way.
                 wrapper = row.make(self, getattr(owner, row.method))
+                vars(wrapper)[_SEAMS] = self
                 self._wrapped[owner, row.method] = Seam(owner, row.method, original, wrapper)
                 setattr(owner, row.method, wrapper)
 
@@ -210,6 +243,5 @@ class Seams:
         if self._is_used:
             return
         for key, seam in list(self._wrapped.items()):
-            if seam.owner.__dict__.get(seam.method) is seam.wrapper:
-                setattr(seam.owner, seam.method, seam.original)
+            if seam.put_back():
                 del self._wrapped[key]

@@ -18,6 +18,7 @@ from otel_redis_cache import conventions as names
 from otel_redis_cache.caches import FirstNames
 from otel_redis_cache.facts import OTHER_TARGETS, Outcome, Target
 from otel_redis_cache.forks import renew_after_fork
+from otel_redis_cache.garbage import Notes
 from otel_redis_cache.latencies import Latencies
 from otel_redis_cache.loads import Caller, Followed, OpenMisses, Times
 from otel_redis_cache.outages import Outages
@@ -132,6 +133,8 @@ class Tallies:
         self.pools = Pools()
         self.pool_names = FirstNames()
         self.pool_timeouts: Tally[str] = Tally()
+        self.notes = Notes()
+        """What finalisers did, and nobody has counted yet."""
         self.series: dict[str, dict[object, Attributes]] = {}
         """Attribute sets of each histogram, by what they are made of, so that each is made once."""
 
@@ -247,12 +250,18 @@ class HitRatio:
         return base
 
 
+_KEPT = "_otel_redis_cache_tallies"
+"""The attribute of a provider that has its tallies, which its instruments go on to read where this
+package is imported anew."""
+
+
 def of(provider: object) -> Tallies:
     """The tallies of this provider: the same ones whenever it is instrumented again."""
     with _registry.lock:
         found = _registry.tallies.get(provider) or _made_through_proxy(provider)
         if found is None:
-            found = _registry.tallies[provider] = Tallies()
+            kept = getattr(provider, "__dict__", {})
+            found = _registry.tallies[provider] = kept.setdefault(_KEPT, Tallies())
         found.silent = False
         return found
 
@@ -261,7 +270,10 @@ def in_use() -> list[Tallies]:
     """All tallies whose instruments report, each once."""
     with _registry.lock:
         distinct = dict.fromkeys(_registry.tallies.values())
-        return [counts for counts in distinct if not counts.silent]
+    found = [counts for counts in distinct if not counts.silent]
+    for counts in found:
+        counts.notes.tell()
+    return found
 
 
 def _made_through_proxy(provider: object) -> Tallies | None:

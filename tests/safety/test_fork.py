@@ -7,6 +7,7 @@ import os
 import select
 import threading
 from collections.abc import Callable
+from contextlib import ExitStack
 from typing import Any
 
 import redis
@@ -85,3 +86,44 @@ def test_a_fork_while_other_threads_count_leaves_no_lock_held(
         for thread in threads:
             thread.join()
     assert counts is not None
+
+
+def locks_of_the_sdk(recording: Recording) -> list[Any]:
+    """Those of its metrics that a measurement or a collection takes."""
+    consumer: Any = recording.meter_provider._measurement_consumer
+    (storage,) = consumer._reader_storages.values()
+    matches = [m for found in storage._instrument_view_instrument_matches.values() for m in found]
+    kept = [a for match in matches for a in match._attributes_aggregation.values()]
+    owners = [consumer, storage, *matches, *kept, *(one._reservoir for one in kept)]
+    return [owner._lock for owner in owners if hasattr(owner, "_lock")]
+
+
+def test_a_fork_while_a_thread_is_inside_the_sdk_leaves_none_of_its_locks_held(
+    valkey_server: RedisServer, recording: Recording
+) -> None:
+    recording.instrument()
+    with redis.Redis(host=valkey_server.host, port=valkey_server.port) as client:
+        client.get("user:1")
+        recording.lookups()
+        held, done = threading.Event(), threading.Event()
+
+        def hold() -> None:
+            with ExitStack() as stack:
+                for lock in locks_of_the_sdk(recording):
+                    stack.enter_context(lock)
+                held.set()
+                done.wait(60)
+
+        holder = threading.Thread(target=hold)
+        holder.start()
+        held.wait(10)
+
+        def work() -> int:
+            client.get("user:1")
+            return int(recording.counts("db.client.operation.duration")["GET"])
+
+        try:
+            assert in_child(work) == 2
+        finally:
+            done.set()
+            holder.join()

@@ -1,0 +1,242 @@
+"""Finalisers run at any line, where their thread may hold any lock: nothing waits, nothing is lost."""
+
+from __future__ import annotations
+
+import gc
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextvars import copy_context
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import pytest
+import redis
+import redis.asyncio
+from opentelemetry.instrumentation.utils import suppress_instrumentation
+from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
+
+from otel_redis_cache import garbage, invalidate
+from tests.real.servers import RedisServer
+from tests.recording import Recording, attributes_of
+
+from .test_fork import in_child
+
+ROOT = Path(__file__).parent.parent.parent
+
+
+@pytest.mark.parametrize("temporality", ["cumulative", "delta"])
+def test_what_dies_at_any_line_waits_for_nothing_and_is_counted(
+    valkey_server: RedisServer, temporality: str
+) -> None:
+    valkey_server.revive()
+    valkey_server.flush()
+    server = valkey_server.host, str(valkey_server.port), valkey_server.socket
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-m", "tests.safety.litter", *server, temporality],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=110,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    said = json.loads(done.stdout)
+    assert said["seen"] == said["expected"]
+    assert said["errors"] == 0
+    assert said["strikes"] > (200 if temporality == "delta" else 1_000)
+    assert said["deaths"] >= said["strikes"]
+    # What dies is another's, and never the peer of a call that it interrupts.
+    socket = valkey_server.socket
+    assert said["peers"].keys() == {"127.0.0.1 127.0.0.1", f"{socket} {socket}"}
+
+
+@pytest.fixture
+def client(valkey_server: RedisServer) -> Iterator[Any]:
+    valkey_server.revive()
+    valkey_server.flush()
+    with redis.Redis(host=valkey_server.host, port=valkey_server.port) as client:
+        yield client
+
+
+class Dying:
+    """Does something when it is collected."""
+
+    def __init__(self, work: Callable[[], object]) -> None:
+        self.work = work
+        self.itself = self
+
+    def __del__(self) -> None:
+        self.work()
+
+
+def test_a_finaliser_in_the_midst_of_a_call_of_its_own_client_makes_a_call(
+    client: Any, recording: Recording
+) -> None:
+    def collect(reply: Any, **_: Any) -> Any:
+        Dying(lambda: client.get("late:1"))
+        gc.collect()
+        return reply
+
+    recording.instrument()
+    client.set_response_callback("STRLEN", collect)
+    client.strlen("user:1")
+
+    assert recording.lookups() == {("late", "miss"): 1}
+    assert recording.counts("db.client.operation.duration") == {"STRLEN": 1, "GET": 1}
+    assert recording.operations() == ["STRLEN"]
+
+
+def test_a_finaliser_is_counted_wherever_it_strikes(client: Any, recording: Recording) -> None:
+    def in_a_hook(*_: object) -> None:
+        Dying(lambda: client.get("hook:1"))
+        gc.collect()
+
+    recording.instrument(request_hook=in_a_hook)
+    client.strlen("user:1")
+    with suppress_instrumentation():
+        Dying(lambda: client.get("exporter:1"))
+        gc.collect()
+
+    assert recording.lookups() == {("hook", "miss"): 1, ("exporter", "miss"): 1}
+
+
+def test_what_a_finaliser_does_is_counted_by_the_next_collection(
+    client: Any, recording: Recording
+) -> None:
+    recording.instrument()
+    for name in ("first", "second"):
+        Dying(lambda name=name: client.pipeline().get(f"{name}:1").set(f"{name}:1", 1).execute())
+        gc.collect()
+
+        assert recording.lookups()[name, "miss"] == 1
+    assert recording.spans() == []
+
+
+def test_nothing_else_in_a_finaliser_makes_a_span(client: Any, recording: Recording) -> None:
+    client.mset({"page:1": 1, "page:2": 2})
+    recording.instrument()
+
+    Dying(lambda: invalidate(client, "page:*"))
+    gc.collect()
+
+    assert recording.spans() == []
+    assert recording.counts("cache.invalidations") == {("page", "delete"): 2}
+    assert client.keys() == []
+
+
+class Watching(SpanProcessor):
+    """Where spans end: inside of the garbage collector, or not."""
+
+    def __init__(self) -> None:
+        self.seen: list[tuple[str, bool]] = []
+
+    def on_end(self, span: ReadableSpan) -> None:
+        self.seen.append((span.name, garbage.is_at_work()))
+
+
+async def test_a_call_whose_coroutine_is_collected_ends_its_span_afterwards(
+    valkey_server: RedisServer, recording: Recording
+) -> None:
+    recording.tracer_provider.add_span_processor(watching := Watching())
+    async with redis.asyncio.Redis(host=valkey_server.host, port=valkey_server.port) as client:
+        await client.ping()
+        recording.instrument()
+        waiting: Any = client.get("user:1")
+        copy_context().run(waiting.send, None)
+        cycle: list[Any] = [waiting]
+        cycle.append(cycle)
+        del waiting, cycle
+        gc.collect()
+        assert watching.seen == []
+        await client.strlen("user:1")
+
+    assert watching.seen == [("GET", False), ("STRLEN", False)]
+    assert attributes_of(recording.spans()[0])["error.type"] == "GeneratorExit"
+    assert recording.counts("db.client.operation.duration").keys() == {
+        "STRLEN",
+        ("GET", "GeneratorExit"),
+    }
+
+
+def test_a_forked_child_does_not_count_what_its_parent_has_noted(
+    client: Any, recording: Recording
+) -> None:
+    recording.instrument()
+    Dying(lambda: client.get("late:1"))
+    gc.collect()
+
+    assert in_child(lambda: list(recording.lookups())) == []
+    assert recording.lookups() == {("late", "miss"): 1}
+
+
+def test_no_function_of_ours_is_entered_where_the_collector_starts_and_stops() -> None:
+    """It would handle a signal there, and lose what the handler raises."""
+    entered: list[str] = []
+
+    def note(frame: FrameType, event: str, _: object) -> None:
+        if event == "call":
+            entered.append(frame.f_code.co_name)
+
+    gc.collect()
+    sys.setprofile(note)
+    try:
+        gc.collect()
+    finally:
+        sys.setprofile(None)
+
+    assert entered == []
+
+
+BETWEEN_LINES = """
+import faulthandler, gc, sys
+faulthandler.enable()
+faulthandler.dump_traceback_later(50, exit=True)
+import redis
+from tests.recording import Recording
+
+recording = Recording()
+recording.instrument(metrics="cache,operations,connections,pool_times")
+client = redis.Redis.from_url(sys.argv[1])
+late = redis.Redis.from_url(sys.argv[1])
+died = 0
+
+class Dying:
+    def __init__(self):
+        self.itself = self
+
+    def __del__(self):
+        global died
+        late.get("late:1")
+        died += 1
+
+late.get("late:1")
+gc.collect()
+gc.freeze()
+gc.set_threshold(int(sys.argv[2]))
+for _ in range(1_000):
+    Dying()
+    client.get("user:1")
+gc.disable()
+gc.collect()
+lookups = recording.lookups()
+print(lookups == {("user", "miss"): 1_000, ("late", "miss"): died + 1}, died == 1_000)
+"""
+
+
+@pytest.mark.parametrize("threshold", ["1", "7", "40"])
+def test_the_collector_may_strike_within_a_line(valkey_server: RedisServer, threshold: str) -> None:
+    """Until Python 3.11 wherever C allocates."""
+    valkey_server.revive()
+    valkey_server.flush()
+    done = subprocess.run(
+        [sys.executable, "-c", BETWEEN_LINES, valkey_server.url, threshold],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.stdout, done.stderr, done.returncode) == ("True True\n", "", 0)
