@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 import otel_redis_cache
+from otel_redis_cache.cli.templates import KINDS
 
 ROOT = Path(__file__).parents[2]
 TOOLS = Path(sys.executable).parent
@@ -174,9 +175,13 @@ def test_the_wheel_has_the_package_its_types_and_nothing_else(built: Built) -> N
         (entry_points,) = (name for name in names if name.endswith("/entry_points.txt"))
         declared = wheel.read(entry_points).decode()
 
-    in_tree = (ROOT / "otel_redis_cache").rglob("*.py")
-    expected = {str(file.relative_to(ROOT)) for file in in_tree} | {"otel_redis_cache/py.typed"}
-    assert {name for name in names if ".dist-info/" not in name} == expected
+    in_tree = [file for file in (ROOT / "otel_redis_cache").rglob("*") if file.is_file()]
+    expected = {str(file.relative_to(ROOT)) for file in in_tree if file.suffix != ".pyc"}
+    rendered = {
+        f"otel_redis_cache/cli/collector-config/{name}" for kind in KINDS.values() for name in kind
+    }
+    assert "otel_redis_cache/py.typed" in expected
+    assert {name for name in names if ".dist-info/" not in name} == expected | rendered
     assert any(name.endswith("/licenses/LICENSE") for name in names)
     assert "redis_cache = otel_redis_cache.instrumentor:RedisCacheInstrumentor" in declared
     assert "otel-redis-cache = otel_redis_cache.cli.main:main" in declared
