@@ -324,7 +324,7 @@ def test_a_process_ends_while_calls_are_in_flight(server: RedisServer, tmp_path:
 AT_THE_END = """
 import atexit
 import redis
-from tests.recording import Recording
+from tests.recording import Recording, end_badly_where_telemetry_differs
 from tests.safety.test_fork import locks_of_the_sdk
 
 recording = Recording()
@@ -353,6 +353,7 @@ if way == ["module"]:
 
 def stop():
     "As threads do that are stopped in the midst of the SDK."
+    end_badly_where_telemetry_differs()  # while the SDK can be asked
     for lock in locks_of_the_sdk(recording):
         lock.acquire()
 
