@@ -374,7 +374,7 @@ def documents(redis_stack_server: RedisServer) -> Iterator[Any]:
     """A client of a server with 15 JSON documents, each of which `MEMORY USAGE` walks for ms."""
     with redis.Redis(port=redis_stack_server.port, socket_timeout=10) as client:
         client.flushall()
-        numbers = f"[{'1,' * 300_000}1]"
+        numbers = f"[{'1,' * 600_000}1]"
         for number in range(15):
             client.execute_command("JSON.SET", f"documents:{number}", "$", numbers)
         client.config_resetstat()

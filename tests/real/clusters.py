@@ -187,11 +187,11 @@ class Cluster:
                 for node in running
             )
 
-        wait_until(is_served, timeout=20, what="each slot has an owner that runs")
+        wait_until(is_served, timeout=60, what="each slot has an owner that runs")
 
     def wait_until_healthy(self) -> None:
         """Until all nodes run, agree about everything, and the replicas have what they replicate."""
-        wait_until(self.is_healthy, timeout=20, what="the cluster is healthy")
+        wait_until(self.is_healthy, timeout=60, what="the cluster is healthy")
 
     def is_healthy(self) -> bool:
         if not all(node.running for node in self.nodes):
