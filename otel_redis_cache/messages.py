@@ -91,7 +91,7 @@ class consumed:  # noqa: N801  # read as a statement: `with consumed(message):`
         try:
             self._consumption.begin()
         except BaseException:  # out of a signal handler, and there will be no __exit__
-            self._consumption.close(0)
+            self._consumption.end(None, 0)
             raise
         return self._consumption.span
 
@@ -104,7 +104,4 @@ class consumed:  # noqa: N801  # read as a statement: `with consumed(message):`
         """Up to here."""
         consumption, self._consumption = self._consumption, None
         if consumption is not None:
-            try:
-                consumption.end(error)
-            finally:
-                consumption.close(time.perf_counter_ns() - self._started)
+            consumption.end(error, time.perf_counter_ns() - self._started)
