@@ -8,6 +8,7 @@ as ``xread()`` gives it, or its fields alone, decoded or not.
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from types import TracebackType
 from typing import Any
 
@@ -47,7 +48,9 @@ def payload_of(message: Any) -> Any:
         if raised_by_handler(fault):
             raise
         contain("consume", fault)
-        return propagation.content_of(message)
+        with suppress(Exception):
+            return propagation.content_of(message)
+        return message
 
 
 class consumed:  # noqa: N801  # read as a statement: `with consumed(message):`

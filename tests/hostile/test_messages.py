@@ -44,6 +44,8 @@ payloads = st.one_of(
 names = st.sampled_from(["traceparent", b"traceparent", "tracestate", "baggage", "a", 1, None])
 messages = st.one_of(
     payloads,
+    st.builds(things.HostileMapping),
+    st.tuples(payloads, st.builds(things.HostileMapping)),
     st.dictionaries(names, st.sampled_from(PARENTS) | payloads, max_size=4),
     st.tuples(payloads, st.dictionaries(names, st.sampled_from(PARENTS) | payloads, max_size=3)),
     st.fixed_dictionaries(
