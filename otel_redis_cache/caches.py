@@ -10,8 +10,9 @@ import hashlib
 import hmac
 import re
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
+from typing import cast
 
 from otel_redis_cache.conventions import DEFAULT_CACHE, OTHER_CACHE
 from otel_redis_cache.forks import renew_after_fork
@@ -23,6 +24,9 @@ MAX_KEY_TEXT = 256
 
 MAX_FIRST = 64
 """Characters in which the first delimiter stands."""
+
+FEW = 3
+"""Keys that are sooner looked at one by one."""
 
 MAX_REMEMBERED = 1_024
 """First parts that are remembered to be names, of keys that no framework shaped."""
@@ -101,21 +105,39 @@ class Caches:
         # Either Django's prefix is empty, or the key of its own behind it has a dot.
         if text[:1] == ":" or "." in text:
             return self._automatic_name(without_django_prefix(text))
-        first = text[: max(text.find(self._delimiter, 0, MAX_FIRST), 0)]
+        end = text.find(self._delimiter, 0, MAX_FIRST)
+        first = text[:end] if end > 0 else ""
         return first if first in self._plain else self._automatic_name(text)
 
-    def names_of(self, keys: Iterable[object]) -> list[str | None]:
+    def names_of(self, keys: Sequence[object]) -> list[str | None]:
         """The caches of many keys, which mostly begin as others did."""
         if self._rules or not self._automatic:
             return list(map(self.name_of, keys))
+        if len(keys) > FEW and (shared := self._name_of_all(keys)):
+            return [shared] * len(keys)
         delimiter, plain, found = self._delimiter, self._plain, list[str | None]()
         for key in keys:
             if type(key) is str and key[:1] != ":" and "." not in key:
-                first = key[: max(key.find(delimiter, 0, MAX_FIRST), 0)]
+                end = key.find(delimiter, 0, MAX_FIRST)
+                first = key[:end] if end > 0 else ""
                 found.append(first if first in plain else self.name_of(key))
             else:
                 found.append(self.name_of(key))
         return found
+
+    def _name_of_all(self, keys: Sequence[object]) -> str:
+        """The name that they share; empty where that takes a look at each, twenty times as long."""
+        if {*map(type, keys)} != {str}:
+            return ""
+        texts, delimiter = cast("Sequence[str]", keys), self._delimiter
+        first = texts[0][: max(texts[0].find(delimiter, 0, MAX_FIRST), 0)]
+        joined = "\0".join(["", *texts])
+        are_alike = (
+            first in self._plain
+            and "." not in joined
+            and joined.count("\0") == joined.count(f"\0{first}{delimiter}") == len(texts)
+        )
+        return first if are_alike else ""
 
     def template_of(self, key: object) -> str:
         """The key with what may identify somebody taken out: ``user:{}``."""

@@ -11,7 +11,7 @@ from opentelemetry.trace import Span
 
 from otel_redis_cache import clients, garbage, reasons, sweeps
 from otel_redis_cache import conventions as names
-from otel_redis_cache.facts import NO_OUTCOME, UNKNOWN_TARGET, Command, Failure
+from otel_redis_cache.facts import NO_OUTCOME, UNKNOWN_TARGET, Command, Failure, Rule
 from otel_redis_cache.loads import Followed
 
 open_scope: ContextVar[Scope | None] = ContextVar("otel_redis_cache_call", default=None)
@@ -93,6 +93,8 @@ class Call:
     sent: Mapping[tuple[int, ...], Sequence[Any]] | None = None
     """What is sent in the place of some commands, by the identity of their arguments."""
     commands: Sequence[Command] = ()
+    rule: Rule | None = None
+    """That of a batch whose commands all have the same one."""
     operation = metric_operation = names.OTHER_OPERATION
     target = UNKNOWN_TARGET
     span: Span | None = None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from typing import Any, cast
 
 from otel_redis_cache import command_table
@@ -65,18 +66,13 @@ class Commands:
             return _as_command(Command, (rule, tuple(args[1:])))
         return self._describe_slowly(head, tuple(args[1:]))
 
-    def describe_batch(self, batch: Iterable[Sequence[object]]) -> list[Command]:
+    def describe_batch(self, batch: Sequence[Sequence[object]]) -> list[Command]:
         """The same for each command of a batch, most of which need no function of their own."""
-        exact, described = self._exact, list[Command]()
-        for args in batch:
-            head = args[0] if args else None
-            rule = exact.get(head) if type(head) is str else None
-            described.append(
-                self.describe(args)
-                if rule is None
-                else _as_command(Command, (rule, tuple(args[1:])))
-            )
-        return described
+        if {*map(type, batch)} == {tuple}:
+            exact, make = self._exact, _as_command
+            with suppress(Exception):  # one that is not known by this very text, or no text at all
+                return [make(Command, (exact[args[0]], (*args[1:],))) for args in batch]
+        return [self.describe(args) for args in batch]
 
     def text_of(self, command: Command) -> str:
         """``SET ? ? EX ?``: one constant for each command, number of operands and options."""
@@ -91,8 +87,16 @@ class Commands:
             self._texts[key] = text
         return text
 
-    def texts_of(self, commands: Iterable[Command]) -> Iterator[str]:
-        """The same of each of a batch, most of which look like the one before."""
+    def texts_of(self, commands: Sequence[Command]) -> Iterator[str]:
+        """The same of each of a batch; one for all where they look alike."""
+        rule = rule_of_all(commands)
+        if (
+            rule is not None
+            and not rule.words
+            and len({len(command[1]) for command in commands}) == 1
+        ):
+            yield self.text_of(commands[0])
+            return
         text, before, size = "", None, 0
         for command in commands:
             rule, operands = command
@@ -149,20 +153,27 @@ class Commands:
         return rule
 
 
-def operation_of(commands: Sequence[Command], *, transaction: bool) -> tuple[str, str]:
+def rule_of_all(commands: Sequence[Command]) -> Rule | None:
+    """That of a batch whose commands all have the same one."""
+    rules = [rule for rule, _ in commands]
+    return rules[0] if rules and rules.count(rules[0]) == len(rules) else None
+
+
+def operation_of(
+    commands: Sequence[Command], rule: Rule | None, *, transaction: bool
+) -> tuple[str, str]:
     """``db.operation.name`` of a batch, on the span and on metrics.
 
     It is ``PIPELINE`` or ``MULTI``, followed by the command where all are the same one; a
-    batch of one command is that command.
+    batch of one command is that command. ``rule`` is that of :func:`rule_of_all`.
     """
     if len(commands) == 1:
         return commands[0].rule.operations
     kind = "MULTI" if transaction else "PIPELINE"
-    if not commands:
-        return kind, kind
-    if len({command.rule.name for command in commands}) > 1:
-        return kind, kind
-    rule = commands[0].rule
+    if rule is None:
+        if len({command.rule.name for command in commands}) != 1:
+            return kind, kind
+        rule = commands[0].rule  # of scripts, each of which has its own
     return f"{kind} {rule.name}", f"{kind} {rule.name if rule.known else OTHER_OPERATION}"
 
 

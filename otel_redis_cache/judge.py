@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from collections.abc import Set as AbstractSet
 from functools import partial
+from types import NoneType
 from typing import Any, cast
 
 from otel_redis_cache import clusters, failures, outcomes
 from otel_redis_cache.caches import Caches
 from otel_redis_cache.calls import Call
-from otel_redis_cache.facts import Failure, Names, Outcome, Target
+from otel_redis_cache.facts import Failure, Outcome, Rule, Target
 from otel_redis_cache.guard import contain
 from otel_redis_cache.operands import key_bytes
 from otel_redis_cache.outcomes import Expiring, Terms
@@ -77,7 +78,8 @@ class Judge:
             call.failure = call.failure or first_failure(replies)
             return
         if replies is not None:
-            self._judge_replies(call, replies)
+            if call.rule is None or not self._judge_hits(call.rule, call, replies):
+                self._judge_replies(call, replies)
         elif error is not None and not failures.refused(error):
             self._judge_replies(call, [error] * len(call.commands))
 
@@ -106,13 +108,28 @@ class Judge:
             call.size = bytes_of(reply)
         return True
 
+    def _judge_hits(self, rule: Rule, call: Call, replies: Sequence[Any]) -> bool:
+        """Whether a batch asks for one entry at a time and finds them all, which is judged in one go."""
+        terms = self._terms[call.is_recorded]
+        if (
+            not rule.asks_once
+            or (terms.follows and self._tallies.open_misses.by_key)
+            or len(replies) != len(call.commands)
+            or NoneType in {*map(type, replies)}
+            or have_failed(replies)
+        ):
+            return False
+        caches = self._caches.names_of([operands[0] for _, operands in call.commands if operands])
+        if len(caches) - caches.count(None) < terms.max_sizes:
+            return False  # a span shows the size of a value that is the only one
+        outcomes.add_hits(call.outcome, caches)
+        return True
+
     def _judge_replies(self, call: Call, replies: Sequence[Any]) -> None:
         outcome, now = call.outcome, call.started_unix / 1e9
         terms = self._terms[call.is_recorded] if call.label is None else self._terms_of(call)
         outcome.is_followed = terms.follows and bool(self._tallies.open_misses.by_key)
-        names_of: Callable[[Iterable[Any]], Names] = self._caches.names_of
-        if call.sweep is not None:
-            names_of = call.sweep.names_of
+        names_of = self._caches.names_of if call.sweep is None else call.sweep.names_of
         expiring = _NO_EXPIRY
         if len(replies) > 1:
             pairs = list(zip(call.commands, replies, strict=False))
@@ -142,6 +159,17 @@ class Judge:
             measures = len(outcome.sizes) < terms.max_sizes
         if hits:
             outcomes.add_hits(outcome, names_of(hits))
+
+    def _are_hits(self, call: Call, replies: Sequence[Any]) -> bool:
+        """Whether a batch asks for one entry at a time, finds them all, and no miss is open."""
+        return (
+            call.rule is not None
+            and call.rule.asks_once
+            and not call.outcome.is_followed
+            and len(replies) == len(call.commands)
+            and NoneType not in {*map(type, replies)}
+            and not have_failed(replies)
+        )
 
     def _ends_no_miss(self, target: Target, key: object, touched: AbstractSet[object]) -> bool:
         """Whether a hit is about no open miss, and about nothing that its batch did before."""
@@ -185,16 +213,23 @@ def replies_of(reply: object) -> list[Any] | None:
     return [*cast("list[object]", reply)] if isinstance(reply, list) else None
 
 
+def have_failed(replies: Sequence[Any]) -> bool:
+    """Whether any of the commands has."""
+    return any(issubclass(kind, BaseException) for kind in {*map(type, replies)})
+
+
 def first_failure(replies: Sequence[Any] | None) -> Failure | None:
     """That of the first command of a batch that failed."""
-    errors = (reply for reply in replies or () if isinstance(reply, BaseException))
-    error = next(errors, None)
-    return None if error is None else failures.failure_of(error)
+    if not replies or not have_failed(replies):
+        return None
+    return failures.failure_of(next(reply for reply in replies if isinstance(reply, BaseException)))
 
 
 def failed_commands(call: Call) -> list[int]:
     """The commands of a batch that failed, by index."""
     if call.replies is not None:
+        if not have_failed(call.replies):
+            return []
         return [i for i, reply in enumerate(call.replies) if isinstance(reply, BaseException)]
     if call.failed_index is None:
         return []

@@ -27,7 +27,7 @@ from otel_redis_cache import (
 from otel_redis_cache import conventions as names
 from otel_redis_cache.caches import Caches
 from otel_redis_cache.calls import Attempts, Batch, Call, open_scope, scope_here
-from otel_redis_cache.commands import Commands, operation_of
+from otel_redis_cache.commands import Commands, operation_of, rule_of_all
 from otel_redis_cache.consumption import Consumption
 from otel_redis_cache.descriptions import Descriptions, failed_attributes
 from otel_redis_cache.facts import Contact, Target
@@ -394,10 +394,12 @@ class Observer:
 
     def _describe_batch(self, call: Call) -> None:
         call.commands = self._commands.describe_batch(call.args)
-        waits = [c for c in call.commands if c.rule.blocking is not None and c.blocks]
-        call.blocks = bool(waits) and not call.transaction
+        call.rule = rule = rule_of_all(call.commands)
+        if rule is None or rule.blocking is not None:
+            waits = [c for c in call.commands if c.rule.blocking is not None and c.blocks]
+            call.blocks = bool(waits) and not call.transaction
         call.operation, call.metric_operation = operation_of(
-            call.commands, transaction=call.transaction
+            call.commands, rule, transaction=call.transaction
         )
 
     def _start(self, call: Call) -> None:

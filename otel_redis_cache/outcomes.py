@@ -120,8 +120,8 @@ def _judge_lookups(
     if len(found) != asked:  # a response callback of the application made something else of it
         _add_failed_lookups(outcome, read, caches, asked)
         return ()
-    if read.each_key:
-        if read.counted and len(set(caches)) > 1 and len(set(found)) > 1:
+    if read.each_key and len(set(caches)) > 1:
+        if read.counted and len(set(found)) > 1:
             # The reply says how many of the keys are there, not which.
             caches = [names.MIXED_CACHES] * asked
         for (cache, hit), count in Counter(zip(caches, found, strict=False)).items():

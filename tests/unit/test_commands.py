@@ -5,8 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from otel_redis_cache.caches import key_text
-from otel_redis_cache.commands import MAX_TEXT, Commands, operation_of
+from otel_redis_cache.commands import MAX_TEXT, Commands, operation_of, rule_of_all
 from otel_redis_cache.descriptions import joined
+from otel_redis_cache.facts import Command
 
 
 @pytest.mark.parametrize(
@@ -118,15 +119,16 @@ def test_unknown_names_are_remembered_in_a_bounded_number() -> None:
     assert len(commands._unknown) <= 256
 
 
+def named(*commands: Command, transaction: bool = False) -> tuple[str, str]:
+    return operation_of(commands, rule_of_all(commands), transaction=transaction)
+
+
 def test_further_commands_may_be_named_on_metrics() -> None:
     commands = Commands(["MY.CMD", "MY DEEP"])
 
-    assert operation_of([commands.describe(("my.cmd", 1))], transaction=False)[1] == "MY.CMD"
-    assert operation_of([commands.describe(("my", "deep", 1))], transaction=False)[1] == "MY DEEP"
-    assert operation_of([commands.describe(("YOUR.CMD",))], transaction=False) == (
-        "YOUR.CMD",
-        "_OTHER",
-    )
+    assert named(commands.describe(("my.cmd", 1)))[1] == "MY.CMD"
+    assert named(commands.describe(("my", "deep", 1)))[1] == "MY DEEP"
+    assert named(commands.describe(("YOUR.CMD",))) == ("YOUR.CMD", "_OTHER")
 
 
 @pytest.mark.parametrize(
@@ -147,7 +149,14 @@ def test_a_batch_is_named_after_its_only_command(
     commands = Commands()
     described = [commands.describe((name, "k")) for name in names]
 
-    assert operation_of(described, transaction=transaction) == (span, metric)
+    assert named(*described, transaction=transaction) == (span, metric)
+
+
+def test_scripts_that_have_rules_of_their_own_are_one_command_all_the_same() -> None:
+    commands = Commands(scripts=[("f", "reads"), ("g", "removes")])
+    described = [commands.describe(("FCALL", name, 1, "k")) for name in ("f", "g", "h")]
+
+    assert named(*described) == ("PIPELINE FCALL", "PIPELINE FCALL")
 
 
 def text_of_batch(*batch: tuple[object, ...]) -> str:

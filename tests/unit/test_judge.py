@@ -15,23 +15,27 @@ from opentelemetry.sdk.metrics import MeterProvider
 from otel_redis_cache import outcomes
 from otel_redis_cache.caches import Caches
 from otel_redis_cache.calls import Batch, Call
-from otel_redis_cache.commands import Commands
-from otel_redis_cache.facts import Target
+from otel_redis_cache.commands import Commands, rule_of_all
+from otel_redis_cache.descriptions import outcome_attributes
+from otel_redis_cache.facts import Rule, Target
 from otel_redis_cache.judge import Judge
 from otel_redis_cache.loads import Caller, Times
 from otel_redis_cache.recorder import Recorder
-from otel_redis_cache.settings import Settings
+from otel_redis_cache.settings import from_keywords
 
 
 class Careful(Judge):
-    """Looks at each hit as if it might end a miss."""
+    """Looks at each reply, and at each hit as if it might end a miss."""
+
+    def _judge_hits(self, rule: Rule, call: Call, replies: Sequence[Any]) -> bool:
+        return False
 
     def _ends_no_miss(self, target: Target, key: object, touched: AbstractSet[object]) -> bool:
         return False
 
 
-def made(kind: type[Judge]) -> Judge:
-    settings = Settings()
+def made(kind: type[Judge], **given: Any) -> Judge:
+    settings = from_keywords(given, {})
     # Of its own: other tests may have left misses open with the global one.
     recorder = Recorder(settings, None, MeterProvider(shutdown_on_exit=False))
     return kind(
@@ -123,6 +127,7 @@ def ends_of(judge: Judge, number: int, batch: Sequence[Sent]) -> Any:
     ]
     call = Batch(observer, object(), args, {}, transaction=False)
     call.commands, call.target = Commands().describe_batch(args), Target("redis", "localhost")
+    call.rule = rule_of_all(call.commands)
     call.reply = [reply for *_, reply in batch]
     judge.judge(call, None)
     tallies = judge.recorder.tallies
@@ -149,3 +154,32 @@ def test_a_batch_ends_the_misses_that_its_commands_would_end_one_by_one(
     quick, careful = made(Judge), made(Careful)
     for number, batch in enumerate(batches):
         assert ends_of(quick, number, batch) == ends_of(careful, number, batch)
+
+
+HITS = st.tuples(st.just(("GET",)), st.sampled_from(KEYS), st.sampled_from([b"x", b"yy"]))
+READS = st.sampled_from([None, b"x", b"yy", ValueError()])
+
+
+@given(
+    st.lists(HITS, max_size=6)
+    | st.lists(st.tuples(st.just(("GET",)), st.sampled_from(KEYS), READS), max_size=6),
+    st.booleans(),
+    st.sampled_from([{}, {"caches": {"-": "cart:*"}, "auto_caches": True}, {"metrics": "all"}]),
+)
+def test_hits_that_are_judged_at_once_are_those_judged_one_by_one(
+    batch: list[Sent], is_recorded: bool, given_settings: dict[str, Any]
+) -> None:
+    seen: list[Any] = []
+    for kind in (Judge, Careful):
+        judge = made(kind, **given_settings)
+        observer: Any = None
+        call = Batch(observer, object(), [], {}, transaction=False)
+        call.commands = Commands().describe_batch([(*name, key) for name, key, _ in batch])
+        call.rule, call.is_recorded = rule_of_all(call.commands), is_recorded
+        call.reply = [reply for *_, reply in batch]
+        judge.judge(call, None)
+        outcome = call.outcome
+        sizes = outcome.sizes if given_settings.get("metrics") == "all" else None
+        seen.append((outcome.lookups, outcome.caches, outcome_attributes(outcome), sizes))
+
+    assert seen[0] == seen[1]
