@@ -70,8 +70,9 @@ class Commands:
         """The same for each command of a batch, most of which need no function of their own."""
         if {*map(type, batch)} == {tuple}:
             exact, make = self._exact, _as_command
+            tuples = cast("Sequence[tuple[object, ...]]", batch)
             with suppress(Exception):  # one that is not known by this very text, or no text at all
-                return [make(Command, (exact[args[0]], (*args[1:],))) for args in batch]
+                return [make(Command, (exact[args[0]], args[1:])) for args in tuples]
         return [self.describe(args) for args in batch]
 
     def text_of(self, command: Command) -> str:
