@@ -25,7 +25,9 @@ console = Console()
 
 @click.command()
 @click.option("--minutes", default=30.0, show_default=True, help="Of load.")
-@click.option("--seed", type=int, help="Repeats the faults of a run; chosen and shown if not given.")
+@click.option(
+    "--seed", type=int, help="Repeats the faults of a run; chosen and shown if not given."
+)
 @click.option(
     "--output",
     type=click.Path(path_type=Path, dir_okay=False),
@@ -68,7 +70,16 @@ def main(minutes: float, seed: int | None, output: Path) -> None:
 
 def _show(found: dict[str, Any]) -> None:
     table = Table("what", "count", title=f"{timedelta(seconds=found['seconds'])} of load")
-    for name in ("calls", "failed", "retries", "lookups", "writes", "removed", "invalidations", "messages"):
+    for name in (
+        "calls",
+        "failed",
+        "retries",
+        "lookups",
+        "writes",
+        "removed",
+        "invalidations",
+        "messages",
+    ):
         table.add_row(name, f"{found[name]:,}")
     for name, count in (found["spans"] | {"metric series": found["series"]}).items():
         table.add_row(name if name == "metric series" else f"spans {name}", f"{count:,}")
@@ -78,7 +89,9 @@ def _show(found: dict[str, Any]) -> None:
     for finding in found["findings"]:
         console.print(finding, style="red", markup=False)
     if not found["findings"]:
-        console.print("All results are explained, nothing was lost, nothing has leaked.", style="green")
+        console.print(
+            "All results are explained, nothing was lost, nothing has leaked.", style="green"
+        )
 
 
 if __name__ == "__main__":

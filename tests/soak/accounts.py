@@ -116,7 +116,11 @@ class Account:
 def error_type(error: BaseException) -> str:
     """What `error.type` must be: how a server's answer begins, or the exception's name."""
     kind = type(error)
-    known = {"OutOfMemoryError": "OOM", "ClusterDownError": "CLUSTERDOWN", "ExecAbortError": "EXECABORT"}
+    known = {
+        "OutOfMemoryError": "OOM",
+        "ClusterDownError": "CLUSTERDOWN",
+        "ExecAbortError": "EXECABORT",
+    }
     if kind.__name__ in known:
         return known[kind.__name__]
     return kind.__name__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__name__}"

@@ -203,7 +203,9 @@ class Application:
         deadline = time.monotonic() + 60
         while len(self._gate.waiting) < self._workers:
             if time.monotonic() > deadline:
-                raise TimeoutError(f"only {len(self._gate.waiting)} of {self._workers} workers pause")
+                raise TimeoutError(
+                    f"only {len(self._gate.waiting)} of {self._workers} workers pause"
+                )
             time.sleep(0.02)
         self._telemetry.flush()
         gc.collect()

@@ -205,5 +205,3 @@ class Exports:
             "redis.client.pubsub.messages", "redis.client.pubsub.message.direction"
         )
         return account
-
-

@@ -138,7 +138,11 @@ class Faults:
                     continue
                 self._busy[target] = fault.name
             try:
-                self._strike(target, fault, fault.seconds[0] + seconds * (fault.seconds[1] - fault.seconds[0]))
+                self._strike(
+                    target,
+                    fault,
+                    fault.seconds[0] + seconds * (fault.seconds[1] - fault.seconds[0]),
+                )
             except Exception as error:
                 self.failed.append(f"{target}: {fault.name}: {error!r}")
             finally:

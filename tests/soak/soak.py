@@ -167,11 +167,20 @@ class Soak:
     def _load(self, tell: Tell) -> None:
         """With faults but for the last seconds; between the phases all workers pause."""
         whole = self._seconds - RECOVERY
-        phases = [("warm", 0.25 * whole if whole < 240 else 60.0), ("traced", 0.1 * whole), ("end", 0.15 * whole)]
+        phases = [
+            ("warm", 0.25 * whole if whole < 240 else 60.0),
+            ("traced", 0.1 * whole),
+            ("end", 0.15 * whole),
+        ]
         seconds = dict(phases)
         seconds["soaked"] = whole - sum(seconds.values())
         with self._faults:
-            for name, question in (("warm", "check"), ("soaked", "trace"), ("traced", "check"), ("end", "check")):
+            for name, question in (
+                ("warm", "check"),
+                ("soaked", "trace"),
+                ("traced", "check"),
+                ("end", "check"),
+            ):
                 self._wait(name, seconds[name], tell)
                 with self._faults.held():
                     self._states[name] = self._application.ask(question)
@@ -203,7 +212,10 @@ class Soak:
         ]
         if faulty := self._exports.total("otel_redis_cache.errors"):
             findings.append(f"{faulty} faults of this package were contained")
-        spans = {name: sum(row[-1] for row in said["spans"][name]) for name in ("ended", "taken", "refused")}
+        spans = {
+            name: sum(row[-1] for row in said["spans"][name])
+            for name in ("ended", "taken", "refused")
+        }
         return {
             "seed": self._seed,
             "seconds": round(time.monotonic() - self._began),
@@ -223,7 +235,9 @@ class Soak:
                 "copies": self._exports.copies,
             },
             "series": len(self._exports.newest),
-            "faults": {f"{target}: {name}": n for (target, name), n in sorted(self._faults.count().items())},
+            "faults": {
+                f"{target}: {name}": n for (target, name), n in sorted(self._faults.count().items())
+            },
             "explained": dict(explained.most_common()),
             "states": self._states,
             "findings": findings,

@@ -24,7 +24,9 @@ SWEEPS = ("SCAN", "UNLINK", "PIPELINE UNLINK")
 """What `invalidate()` sends; the application does not know how often."""
 
 
-def compare(name: str, application: Mapping[Key, int], telemetry: Mapping[Key, int]) -> Iterator[str]:
+def compare(
+    name: str, application: Mapping[Key, int], telemetry: Mapping[Key, int]
+) -> Iterator[str]:
     """Each count that is not the same."""
     for key in sorted(application.keys() | telemetry.keys()):
         ours, theirs = application.get(key, 0), telemetry.get(key, 0)
@@ -89,7 +91,9 @@ def of_events(strikes: Sequence[Strike], events: Path) -> tuple[Counter[str], li
             explained[event.what] += 1
         else:
             found[f"{event.kind} on {event.route}: {event.what}"] += 1
-    return explained, [f"{what}: {count:,} x with no fault that explains it" for what, count in found.items()]
+    return explained, [
+        f"{what}: {count:,} x with no fault that explains it" for what, count in found.items()
+    ]
 
 
 def of_leaks(states: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:

@@ -48,7 +48,13 @@ class Worker:
     """Plans calls, and holds their replies against what it knows."""
 
     def __init__(
-        self, route: str, number: int, seed: int, tell: Callable[[Event], None], *, tries_again: bool
+        self,
+        route: str,
+        number: int,
+        seed: int,
+        tell: Callable[[Event], None],
+        *,
+        tries_again: bool,
     ) -> None:
         self.account = Account()
         self.route, self._number, self._tell = route, number, tell
@@ -116,7 +122,9 @@ class Worker:
             return Command(name, keys)
         entry = self._entries.setdefault(keys[0], Entry())
         entry.written += 1
-        return Command(name, keys, value_of(keys[0], entry.written), self._dice.choice((None, 3600)))
+        return Command(
+            name, keys, value_of(keys[0], entry.written), self._dice.choice((None, 3600))
+        )
 
     def _check(self, command: Command, reply: Any, began: float, ended: float) -> None:
         if command.name == "PUBLISH":
@@ -138,9 +146,7 @@ class Worker:
             elif command.name == "DEL":
                 entry.expected = None
 
-    def _check_found(
-        self, key: str, entry: Entry, reply: Any, when: tuple[float, float]
-    ) -> None:
+    def _check_found(self, key: str, entry: Entry, reply: Any, when: tuple[float, float]) -> None:
         found = None if reply is None else number_of(key, reply)
         if reply is not None and (found is None or found > entry.written):
             what = f"GET gave what was never written there: {reply!r:.80}"
@@ -150,9 +156,7 @@ class Worker:
             self._contradict(what, [entry], when, is_loss=found is None)
         entry.expected = found
 
-    def _check_removed(
-        self, entries: list[Entry], removed: int, when: tuple[float, float]
-    ) -> None:
+    def _check_removed(self, entries: list[Entry], removed: int, when: tuple[float, float]) -> None:
         expected = sum(entry.expected is not None for entry in entries)
         if removed != expected and not any(when[1] <= entry.unsure_until for entry in entries):
             what = "DEL removed another number of entries than were there"
@@ -268,5 +272,3 @@ class Listener:
                 self._tell(Event("wrong", self.route, what, began, time.monotonic()))
             self._recent.append(message["data"])
         return True
-
-
