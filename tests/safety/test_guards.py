@@ -97,7 +97,7 @@ def _with_a_client_side_cache(server: RedisServer) -> Memory:
 
 def _a_pool_of_one(server: RedisServer) -> Memory:
     """Two threads share a connection, one waits; and a pool that has none left says so."""
-    pool = redis.BlockingConnectionPool(1, timeout=5, port=server.port)
+    pool: Any = redis.BlockingConnectionPool(1, timeout=5, port=server.port)
     got: list[tuple[str, Any]] = []
     with redis.Redis(connection_pool=pool) as client:
         waiting = threading.Thread(target=lambda: got.append(_result_of(lambda: client.get("a:9"))))
@@ -107,7 +107,7 @@ def _a_pool_of_one(server: RedisServer) -> Memory:
         pool.release(connection)
         waiting.join(10)
     pool.disconnect()
-    full = redis.ConnectionPool(max_connections=1, port=server.port)
+    full: Any = redis.ConnectionPool(max_connections=1, port=server.port)
     connection = full.get_connection()
     got.append(_result_of(lambda: redis.Redis(connection_pool=full).get("a:9")))
     full.release(connection)

@@ -79,6 +79,7 @@ class Gate:
         return not self._open.is_set()
 
     def shut(self) -> None:
+        self.waiting.clear()
         self._open.clear()
 
     def open(self) -> None:
@@ -87,13 +88,11 @@ class Gate:
     def wait(self, worker: object) -> None:
         self.waiting.add(worker)
         self._open.wait()
-        self.waiting.discard(worker)
 
-    async def wait_async(self, worker: object) -> None:
+    async def look(self, worker: object) -> None:
+        """What a task does instead of waiting, again and again."""
         self.waiting.add(worker)
-        while self.is_shut:
-            await asyncio.sleep(0.02)
-        self.waiting.discard(worker)
+        await asyncio.sleep(0.02)
 
 
 class Counting(SpanProcessor, SpanExporter):
@@ -349,7 +348,7 @@ class Application:
     async def _run_task(self, worker: Worker, client: Any) -> None:
         while not self._gate.is_over:
             if self._gate.is_shut:
-                await self._gate.wait_async(worker)
+                await self._gate.look(worker)
                 continue
             worker.plan()
             began = time.monotonic()

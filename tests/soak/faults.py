@@ -15,6 +15,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from typing_extensions import Self
+
 from tests.real.clusters import Cluster
 from tests.real.collector import Collector
 from tests.real.servers import RedisServer
@@ -83,7 +85,7 @@ class Faults:
         self._busy = dict.fromkeys(self.decks, "")
         self._lock = threading.Lock()
 
-    def __enter__(self) -> Faults:
+    def __enter__(self) -> Self:
         self._may_strike.set()
         self._players = [
             threading.Thread(target=self._play, args=(target,), name=f"faults of {target}")

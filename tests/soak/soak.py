@@ -17,7 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,7 +30,7 @@ from tests.soak import faults, verdict
 from tests.soak.accounts import Account
 from tests.soak.application import Settings
 from tests.soak.exports import Exports
-from tests.soak.faults import Faults
+from tests.soak.faults import Fault, Faults
 from tests.soak.network import Network
 
 HERE = Path(__file__).parent
@@ -145,7 +145,7 @@ class Soak:
             self._steady, self._routes = steady, routes
             self._application = Running(settings)
             stack.callback(self._application.close)
-            decks = {
+            decks: dict[str, Sequence[Fault]] = {
                 "mortal": faults.of_server(mortal, mortal=True),
                 "steady": faults.of_server(steady, mortal=False),
                 "network": faults.of_network(network),
