@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import subprocess
 import sys
 from datetime import timedelta
 from pathlib import Path
@@ -63,9 +64,23 @@ def main(minutes: float, seed: int | None, output: Path) -> None:
     versions = " and ".join(
         f"{kind} {RedisServer(kind, binary).version}" for kind, binary in servers.items()
     )
-    document.write(output, {"soak": {**document.circumstances(versions, None, None), **found}})
+    where = document.circumstances(versions, None, None)
+    asked = {"minutes": minutes, "commit": _commit()}
+    document.write(output, {"soak": {**where, **asked, **found}})
     page.write(output)
     sys.exit(1 if found["findings"] else 0)
+
+
+def _commit() -> str:
+    """Of what was soaked, as far as git knows."""
+    told = subprocess.run(
+        ["git", "describe", "--always", "--dirty"],
+        cwd=Path(__file__).parent,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return told.stdout.strip() or "unknown"
 
 
 def _show(found: dict[str, Any]) -> None:

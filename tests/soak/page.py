@@ -61,9 +61,9 @@ def _parts(found: Document) -> Iterator[str]:
 def _circumstances(soak: Mapping[str, Any]) -> str:
     versions = ", ".join(f"{name} {version}" for name, version in soak["versions"].items())
     return (
-        f"On {soak['made']}, {soak['seconds'] / 60:.2g} minutes: {soak['machine']}; {versions}. The machine was "
+        f"On {soak['made']}, {soak['seconds'] / 60:.2g} minutes, of commit {soak['commit']}: {soak['machine']}; {versions}. The machine was "
         f"shared with other programs; counts do not depend on that, rates do. "
-        f"`make soak ARGS='--minutes {soak['seconds'] / 60:.2g} --seed {soak['seed']}'` draws the same faults again."
+        f"`make soak ARGS='--minutes {soak['minutes']:g} --seed {soak['seed']}'` draws the same faults again."
     )
 
 
@@ -79,7 +79,8 @@ the key and a number are in each value."""
 
 COMPARED = """\
 - Each exception is one that a fault explains which was on, or had just been, on the way of the call. Each entry that is gone
-  was lost with a server, or by a call that was tried again. A value that nobody wrote there, or that was replaced, would be a failure, whatever the faults.
+  was lost with a server. A client that tries again may be answered about what its own first attempt did. Any other reply about a
+  value that nobody wrote there, or that was replaced or removed, would be a failure, whatever the faults.
 - Lookups by cache and result, writes, requests of removal, entries removed, calls of `invalidate()`, messages, and calls by
   operation and `error.type`: the metrics that came out of the Collector are the application's record, for each route.
 - Each span that began has ended, with the name and the `error.type` of its call. What the Collector has answered for is in its file, also when it
