@@ -25,7 +25,9 @@ console = Console()
 
 
 @click.command()
-@click.option("--minutes", default=30.0, show_default=True, help="Of load.")
+@click.option(
+    "--minutes", type=click.FloatRange(min=0.2), default=30.0, show_default=True, help="Of load."
+)
 @click.option(
     "--seed", type=int, help="Repeats the faults of a run; chosen and shown if not given."
 )
