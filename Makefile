@@ -10,7 +10,7 @@ export COMPOSE_FILE ?= collector-config/compose.yaml
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install demo test check format dist bench bench-memory load top-load collector dashboards pictures up down golden sampler-coverage namespaces-coverage hostile constraints clean
+.PHONY: help install demo test check format dist bench bench-memory load top-load collector dashboards pictures up down golden sampler-coverage namespaces-coverage hostile soak constraints clean
 
 help: ## List what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -85,6 +85,10 @@ namespaces-coverage: .venv/.installed-dev ## Whether 95 % of the intervals of `n
 
 hostile: .venv/.installed-dev ## Try a million hostile inputs of each kind, led by what they reach (ARGS="--runs 10000 --only setting")
 	$(bin)/python -m tests.hostile.fuzz $(ARGS)
+
+soak: .venv/.installed-dev ## Load and faults for half an hour; writes docs/reliability.* (ARGS="--minutes 2 --seed 7")
+	@collector-config/build-collector >/dev/null
+	$(bin)/python -m tests.soak $(ARGS)
 
 constraints: .venv/.installed-dev ## Pin the newest versions of everything in constraints.txt (needs uv)
 	uv pip compile --universal --python-version 3.10 --no-annotate --no-header --no-emit-index-url \

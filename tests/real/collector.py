@@ -136,9 +136,10 @@ class Collector(RunningCollector):
         assert not findings, f"not as docs/registry says:\n{findings}"
 
     def _start(self, grpc: int, http: int, prometheus: int, health: int, own_metrics: int) -> None:
-        directory = Path(self._directory.name)
+        directory = self.directory
         super().__init__(grpc=grpc, http=http, prometheus=prometheus, directory=directory)
-        addresses = environment(
+        self._health = health
+        self._addresses = environment(
             host="127.0.0.1",
             grpc=grpc,
             http=http,
@@ -147,24 +148,33 @@ class Collector(RunningCollector):
             own_metrics=own_metrics,
             directory=directory,
         )
+        self.restart()
+
+    def restart(self) -> None:
+        """Start it, again on the same ports if it was killed."""
         self._process = Process(
             [self.binary, *(f"--config={file}" for file in self._files)],
-            log=directory / "collector.log",
-            environment=addresses | self._variables,
+            log=self.directory / "collector.log",
+            environment=self._addresses | self._variables,
         )
         try:
-            wait_until(lambda: self._healthy(health), timeout=30, what="the Collector is healthy")
+            wait_until(self._healthy, timeout=30, what="the Collector is healthy")
         except (RuntimeError, TimeoutError):
             self._process.end(1)
             raise
 
-    def _healthy(self, port: int) -> bool:
+    def _healthy(self) -> bool:
         if not self._process.running:
             raise RuntimeError(f"the Collector ended at once:\n{self._process.output()}")
         try:
-            return http_get(port, "/")[0] == 200
+            return http_get(self._health, "/")[0] == 200
         except OSError:
             return False
+
+    @property
+    def directory(self) -> Path:
+        """Where it writes its files."""
+        return Path(self._directory.name)
 
     @property
     def pid(self) -> int:
@@ -176,6 +186,10 @@ class Collector(RunningCollector):
     def stop(self) -> None:
         """SIGTERM: queues are drained and the file is complete before this returns."""
         self._process.end()
+
+    def kill(self) -> None:
+        """SIGKILL: what it had not passed on is lost."""
+        self._process.kill()
 
     def pause(self) -> None:
         self._process.pause()

@@ -8,7 +8,11 @@ from contextvars import copy_context
 from typing import Any
 
 import pytest
-from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import MetricExporter, PeriodicExportingMetricReader
+from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, SimpleSpanProcessor, SpanExporter
+from opentelemetry.sdk.trace.sampling import ALWAYS_ON, Sampler
 
 from otel_redis_cache import (
     RedisCacheInstrumentor,
@@ -178,6 +182,79 @@ def test_a_hostile_tracer_is_contained(
     monkeypatch.undo()
     assert sum(recording.lookups().values()) > 0
     assert sum(recording.counts("db.client.operation.duration").values()) > 40
+
+
+class HostileSampler(Sampler):
+    should_sample = broken
+
+    def get_description(self) -> str:
+        return "hostile"
+
+
+class HostileStart(SpanProcessor):
+    on_start = broken
+
+
+class HostileEnd(SpanProcessor):
+    on_end = broken
+
+
+class HostileExporter(SpanExporter):
+    export = broken
+
+
+class HostileMetricExporter(MetricExporter):
+    export = broken
+
+    def force_flush(self, timeout_millis: float = 10_000) -> bool:
+        return True
+
+    def shutdown(self, timeout_millis: float = 30_000, **kwargs: Any) -> None:
+        """There is nothing to end."""
+
+
+PROCESSORS: dict[str, Callable[[], SpanProcessor]] = {
+    "start of a span processor": HostileStart,
+    "end of a span processor": HostileEnd,
+    "exporter": lambda: SimpleSpanProcessor(HostileExporter()),
+    "exporter of batches": lambda: BatchSpanProcessor(HostileExporter(), schedule_delay_millis=10),
+}
+
+
+@pytest.mark.parametrize("hostile", ["sampler", *PROCESSORS])
+def test_a_hostile_part_of_the_sdk_costs_spans_and_nothing_else(
+    valkey_server: RedisServer, recording: Recording, undisturbed: Memory, hostile: str
+) -> None:
+    sampler = HostileSampler() if hostile == "sampler" else ALWAYS_ON
+    tracers = TracerProvider(sampler=sampler, shutdown_on_exit=False)
+    if hostile in PROCESSORS:
+        tracers.add_span_processor(PROCESSORS[hostile]())
+    recording.opt_in(snapshot=True)
+    RedisCacheInstrumentor().instrument(
+        tracer_provider=tracers, meter_provider=recording.meter_provider, snapshot=True
+    )
+
+    assert copy_context().run(run, valkey_server.host, valkey_server.port) == undisturbed
+    tracers.shutdown()
+    assert sum(recording.lookups().values()) > 0
+    assert sum(recording.counts("db.client.operation.duration").values()) > 40
+    # What the SDK does not contain itself is counted.
+    faults = recording.counts("otel_redis_cache.errors")
+    assert bool(faults) == ("exporter" not in hostile)
+
+
+def test_a_hostile_exporter_of_metrics_disturbs_no_call(
+    valkey_server: RedisServer, recording: Recording, undisturbed: Memory
+) -> None:
+    reader = PeriodicExportingMetricReader(HostileMetricExporter(), export_interval_millis=20)
+    meters = MeterProvider([reader], shutdown_on_exit=False)
+    RedisCacheInstrumentor().instrument(
+        tracer_provider=recording.tracer_provider, meter_provider=meters
+    )
+
+    assert run(valkey_server.host, valkey_server.port) == undisturbed
+    meters.shutdown()
+    assert len(recording.spans()) > 40
 
 
 def test_a_hostile_meter_is_contained(
