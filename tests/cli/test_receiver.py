@@ -183,6 +183,11 @@ class TestRelay:
         ):
             pass
 
+    @pytest.mark.parametrize("endpoint", ["", "http://[", "http:///", "ftp://localhost:4317"])
+    def test_what_is_no_endpoint_is_said_so(self, endpoint: str) -> None:
+        with pytest.raises(UnreachableError, match="which is no URL of an endpoint: it looks like"):
+            open_relay(endpoint).__enter__()
+
 
 def _meter_provider(
     endpoint: str,
