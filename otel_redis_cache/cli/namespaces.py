@@ -22,7 +22,7 @@ from otel_redis_cache.cli.page import render
 from otel_redis_cache.cli.screen import open_console
 from otel_redis_cache.cli.tables import draw
 from otel_redis_cache.cli.ticks import Amount
-from otel_redis_cache.cli.troubles import NONSENSE, STOPPED, Trouble, explain
+from otel_redis_cache.cli.troubles import STOPPED, Trouble, explain
 from otel_redis_cache.failures import is_failure
 from otel_redis_cache.server.sources import Source, sources_of
 from otel_redis_cache.settings import PREFIX, SettingError, Settings, from_keywords
@@ -156,7 +156,7 @@ async def _find(
         with _progress(limits.seconds) as heard:
             findings = await census.take(heard, shows_keys=shows_keys)
     except NodeError as error:
-        if not (is_failure(error.cause) or isinstance(error.cause, NONSENSE)):
+        if not is_failure(error.cause):
             raise
         raise explain(error.cause, str(error.node)) from None
     except NobodyError as error:

@@ -7,7 +7,7 @@ import re
 import signal
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -125,5 +125,6 @@ def test_pages_from_elsewhere_are_refused(tmp_path: Path) -> None:
         for headers in (*strange, {**strange[0], **strange[1]}):
             assert httpx.get(url, headers=headers).status_code == 403
             assert httpx.get(f"{url}ws", headers=headers).status_code == 403
-        assert httpx.get(f"{url}ws").status_code >= 400  # which is no request for a WebSocket
-        assert process.output().count("\n") == 1
+        with suppress(httpx.HTTPError):
+            httpx.get(f"{url}ws")  # which is no request for a WebSocket
+        assert "\n" not in process.output()
