@@ -331,7 +331,7 @@ class TestTrouble:
         assert expected in ended.stderr or (command, answer[:1]) == ("namespaces", b"+")
 
     def test_an_option_that_nobody_knows_is_one_line(self) -> None:
-        ended = run("--redis-url", "redis://localhost/0?pasword=secret")
+        ended = run("--redis-url", "redis://localhost/0?colour=secret")
         assert (ended.returncode, ended.stdout) == (2, "")
         assert ended.stderr == (
             "Error: redis://localhost/0 is not a URL that redis-py understands; "
