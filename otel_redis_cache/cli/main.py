@@ -43,7 +43,10 @@ class Commands(click.Group):
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="otel-redis-cache")
 def main() -> None:
-    """See what a Redis cache does, in a terminal."""
+    """See what a Redis cache does, in a terminal.
+
+    Ctrl-C ends a command that is not done with 130.
+    """
     # Otherwise the library writes what it meets on the way across tables and screens.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
