@@ -80,7 +80,7 @@ def listen_for_http(
         try:
             yield asyncio.run_coroutine_threadsafe(_start(runner, host, port), loop).result()
         finally:
-            asyncio.run_coroutine_threadsafe(_end(runner), loop).result()
+            asyncio.run_coroutine_threadsafe(runner.cleanup(), loop).result()
             loop.call_soon_threadsafe(loop.stop)
 
 
@@ -91,15 +91,6 @@ async def _start(runner: web.AppRunner, host: str, port: int) -> int:
     except (OSError, UnicodeError) as error:
         raise occupied(host, port, error) from None
     return int(runner.addresses[0][1])
-
-
-async def _end(runner: web.AppRunner) -> None:
-    await runner.cleanup()
-    # Connections that are still open, which asyncio would complain of across the terminal.
-    rest = asyncio.all_tasks() - {asyncio.current_task()}
-    for task in rest:
-        task.cancel()
-    await asyncio.gather(*rest, return_exceptions=True)
 
 
 def _application(take: Take, note_refused: Callable[[], None]) -> web.Application:

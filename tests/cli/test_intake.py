@@ -351,18 +351,19 @@ class TestPorts:
         with pytest.raises(OccupiedError, match=r"the name nowhere\.invalid is not known here"):
             listen("nowhere.invalid", 0, 0).__enter__()
 
-    def test_who_is_still_connected_is_no_trouble_at_the_end(
+    def test_a_bomb_whose_sender_has_gone_is_no_trouble_at_the_end(
         self, caplog: pytest.LogCaptureFixture
     ) -> None:
+        bomb = gzip.compress(bytes(200 * 1024 * 1024))
         with listen(grpc_port=0, http_port=0) as listening:
             host, port = listening.http_endpoint.removeprefix("http://").split(":")
-            with socket.create_connection((host, int(port))) as waiting:
-                waiting.sendall(
-                    b"POST /v1/traces HTTP/1.1\r\nHost: x\r\n"
-                    b"Content-Type: application/x-protobuf\r\nContent-Length: 99\r\n\r\nabc"
+            with socket.create_connection((host, int(port))) as sender:
+                sender.sendall(
+                    b"POST /v1/traces HTTP/1.1\r\nHost: x\r\nContent-Encoding: gzip\r\n"
+                    b"Content-Type: application/x-protobuf\r\nContent-Length: %d\r\n\r\n"
+                    % len(bomb)
                 )
-                post(listening, "/v1/traces", b"")  # by then the other one is known
-            post(listening, "/v1/traces", b"")
+                sender.sendall(bomb)
         gc.collect()
         assert "Task was destroyed" not in caplog.text
 
