@@ -55,6 +55,11 @@ def open_relay(endpoint: str) -> Generator[Relay]:
     Raises:
         UnreachableError: if it is no endpoint, or nothing there speaks gRPC within a few seconds.
     """
+    if "@" in endpoint:
+        raise UnreachableError(
+            "--endpoint has a user or a password, which gRPC does not send: "
+            "name a Collector that asks for none"
+        )
     url = endpoint if "://" in endpoint else f"http://{endpoint}"
     try:
         destination = destination_of("traces", url, GRPC, {})
