@@ -9,7 +9,7 @@ def redact(url: str) -> str:
     """The URL without user, password and query, which may hold a password too."""
     scheme, separator, rest = url.partition("://")
     if not separator:
-        return "***" if "@" in url else url
+        return "***" if "@" in url else url.partition("?")[0]
     try:
         parts = urlsplit(url)
         port = parts.port

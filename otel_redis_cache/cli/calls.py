@@ -19,9 +19,11 @@ from otel_redis_cache.cli.measurements import NOTHING, Distribution
 from otel_redis_cache.cli.protocol import SpansRequest
 from otel_redis_cache.cli.traces import Span
 from otel_redis_cache.cli.translation import read_span, service_of
+from otel_redis_cache.command_table import rows
+from otel_redis_cache.command_table.row import always
 
 ROWS = 20
-"""Slowest calls that are shown, and failed ones."""
+"""Slowest calls that are shown, those that wait for data left out, and failed ones."""
 SLOT = 30.0
 """Seconds that the slowest calls are kept together for; then others have their chance."""
 SLOTS = 10
@@ -38,6 +40,8 @@ TRACE_SPANS = 200
 
 SYSTEM_KEYS = (names.DB_SYSTEM_NAME, "db.system")
 SYSTEMS = (names.REDIS, names.VALKEY)
+WAITING = {rule.name: rule.blocking is always for rule in rows() if rule.blocking}
+"""Commands that are long where nobody sends data, and whether they always wait, or with BLOCK."""
 
 
 @dataclass(frozen=True)
@@ -156,9 +160,10 @@ class Calls:
     ) -> None:
         """Whether a call is one of the slowest, or has failed, and how long it took."""
         duration = span.end_time_unix_nano - span.start_time_unix_nano
-        if cache and duration >= 0:
+        is_at_work = not _waits(span)
+        if cache and is_at_work and duration >= 0:
             self._time(cache, duration, now)
-        is_slow = duration > slot.threshold
+        is_slow = is_at_work and duration > slot.threshold
         has_failed = span.status.code == trace_pb2.Status.STATUS_CODE_ERROR
         if is_slow or has_failed:
             call = Call(now, read_span(span, service))
@@ -237,6 +242,17 @@ def _spans_of(request: SpansRequest) -> Iterator[tuple[str, trace_pb2.Span]]:
         for of_scope in of_resource.scope_spans:
             for span in of_scope.spans:
                 yield service, span
+
+
+def _waits(span: trace_pb2.Span) -> bool:
+    """Whether a call waits for data, as of a queue: how long it takes says nothing of the server."""
+    always_waits = WAITING.get(span.name)
+    if always_waits is None:
+        return False
+    return always_waits or any(
+        attribute.key == names.DB_QUERY_TEXT and " BLOCK " in attribute.value.string_value
+        for attribute in span.attributes
+    )
 
 
 def _cache_of(span: trace_pb2.Span) -> str | None:

@@ -16,6 +16,7 @@ from typing import Any
 from otel_redis_cache.caches import Caches, key_text
 from otel_redis_cache.cli.census_findings import KINDS, LIFETIMES, NEVER, Big, Figure, Findings, Row
 from otel_redis_cache.cli.proposals import Shapes
+from otel_redis_cache.cli.troubles import NONSENSE, explain
 from otel_redis_cache.conventions import DEFAULT_CACHE, OTHER_CACHE
 from otel_redis_cache.server.answers import answers, cancelled, fault_of
 from otel_redis_cache.server.estimates import Estimate, Sample, combined
@@ -169,7 +170,11 @@ class Census:
     async def _nodes(self) -> list[Node]:
         """A cluster's primaries, a replica of what Sentinels manage, or the one server."""
         nodes = Nodes(self._source, self._connections)
-        for node, fault in (await nodes.find()).items():
+        try:
+            mute = await nodes.find()
+        except NONSENSE as error:
+            raise NobodyError(explain(error, str(self._source.nodes[0])).message) from None
+        for node, fault in mute.items():
             raise NodeError(node, fault)
         if nodes.mode == "sentinel":
             raise NobodyError(

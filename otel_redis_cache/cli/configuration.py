@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import shlex
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -98,10 +99,12 @@ def _writer_of(kind: str) -> click.Command:
             raise Trouble(f"--endpoint {error}") from None
         kinds = [*KINDS] if kind == "all" else [kind]
         files = {output / path: text for each in kinds for path, text in render(each, where)}
-        for path, is_new in _written(files, force=force):
-            click.echo(f"{'written' if is_new else 'as it was':<9}  {path}")
+        for path, is_new in _written(files, output, force=force):
+            name = click.format_filename(path)
+            click.echo(f"{'written' if is_new else 'as it was':<9}  {name}")
+        directory = shlex.quote(click.format_filename(output))
         for each in kinds:
-            click.echo(NEXT[each].format(directory=output))
+            click.echo(NEXT[each].format(directory=directory))
 
     return write
 
@@ -110,7 +113,9 @@ for _kind in FILES:
     config.add_command(_writer_of(_kind))
 
 
-def _written(files: Mapping[Path, bytes], *, force: bool) -> Iterator[tuple[Path, bool]]:
+def _written(
+    files: Mapping[Path, bytes], output: Path, *, force: bool
+) -> Iterator[tuple[Path, bool]]:
     """Each file, and whether it was written: all of them, or none where one may not be replaced."""
     try:
         there = {path: path.read_bytes() for path in files if path.exists()}
@@ -127,7 +132,8 @@ def _written(files: Mapping[Path, bytes], *, force: bool) -> Iterator[tuple[Path
                 path.write_bytes(content)
             yield path, is_new
     except OSError as error:
-        raise Trouble(f"{error.filename} cannot be read or written: {error.strerror}") from None
+        place = error.filename or output  # a disk that is full names no file
+        raise Trouble(f"{place} cannot be read or written: {error.strerror}") from None
 
 
 def _show_settings(*, as_json: bool) -> None:

@@ -33,7 +33,7 @@ from otel_redis_cache.cli.receiver import receive
 from otel_redis_cache.cli.relay import Relay, UnreachableError, open_relay
 from otel_redis_cache.cli.screen import open_console
 from otel_redis_cache.cli.servers import UnavailableError, provide_server
-from otel_redis_cache.cli.ticks import stopped_by_signals, tick
+from otel_redis_cache.cli.ticks import Amount, stopped_by_signals, tick
 from otel_redis_cache.cli.traces import Traces
 from otel_redis_cache.cli.troubles import Trouble
 from otel_redis_cache.cli.workload import RULES, Workload
@@ -62,7 +62,7 @@ PROXY_EXCEPTIONS = ("no_grpc_proxy", "no_proxy")
 )
 @click.option(
     "--seconds",
-    type=click.FloatRange(min=0, min_open=True),
+    type=Amount(),
     show_default=f"{SECONDS:g}; {SECONDS_OF_FAULTS:g} with --faults",
     help="How long the shop is open.",
 )
@@ -117,10 +117,10 @@ def _run(
     measurements, traces = Measurements(), Traces()
     with ExitStack() as stack:
         stopped = stack.enter_context(stopped_by_signals())
-        relay = stack.enter_context(open_relay(endpoint)) if endpoint else None
+        relay = stack.enter_context(open_relay(endpoint)) if endpoint is not None else None
         server = stack.enter_context(provide_server(redis_url, OPTIONS if with_faults else None))
         console.print(Text.assemble((SERVICE, "bold"), " · ", server.description))
-        if endpoint:
+        if endpoint is not None:
             console.print(f"Sending everything on to {redact(endpoint)}")
         receiver = stack.enter_context(receive(measurements, traces, relay))
         workload = Workload(server.url, retries=RETRIES if with_faults else None)

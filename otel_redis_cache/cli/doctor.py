@@ -62,7 +62,6 @@ def doctor(
     """
     # What others log would stand between the lines; all that matters here is in them.
     logging.disable(logging.CRITICAL)
-    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     findings = _check(redis_url, endpoint, PROTOCOLS.get(protocol or ""))
     seen = list(findings) if as_json else _show(open_console(), findings)
     worst = max(seen, key=lambda finding: EXIT_CODES[finding.state]).state

@@ -129,7 +129,7 @@ def _checked(url: str, protocol: str, source: str) -> str:
         is_url = parts.scheme in allowed and bool(parts.hostname) and parts.port != 0
     except ValueError:
         is_url = False
-    if not is_url or any(letter.isspace() for letter in url):
+    if not is_url or " " in url or not url.isprintable():
         raise TroubleError(f"{source} is {redact(url)!r}, which is no URL of an endpoint", example)
     if protocol == GRPC and "@" in url:
         raise TroubleError(

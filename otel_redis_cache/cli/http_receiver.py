@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import zlib
 from collections.abc import Awaitable, Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
@@ -27,12 +28,14 @@ from otel_redis_cache.cli.protocol import (
     parse,
     parse_json,
 )
-from otel_redis_cache.cli.receiver import Take, probe
+from otel_redis_cache.cli.receiver import Take, occupied
 
 PATHS = {"/v1/traces": SPANS, "/v1/metrics": METRICS}
 PROTOBUF, JSON = "application/x-protobuf", "application/json"
 PARSERS = {PROTOBUF: parse, JSON: parse_json}
-ENCODINGS = ("identity", "gzip", "deflate")
+FRAMES = {"gzip": 16 + zlib.MAX_WBITS, "deflate": zlib.MAX_WBITS}
+"""How content is packed -> what zlib calls that."""
+ENCODINGS = ("identity", *FRAMES)
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -52,14 +55,23 @@ _EXPLANATIONS = {
 
 
 @contextmanager
-def listen_for_http(take: Take, host: str, port: int) -> Generator[int]:
+def listen_for_http(
+    take: Take, note_refused: Callable[[], None], host: str, port: int
+) -> Generator[int]:
     """Take messages by HTTP, in a thread of its own; gives the port, which is a free one for 0.
+
+    What is refused before it is parsed is noted; the rest is known to `take`.
 
     Raises:
         OccupiedError: there is no listening there.
     """
-    probe(host, port)
-    runner = web.AppRunner(_application(take), access_log=None, logger=_NOBODY, shutdown_timeout=1)
+    runner = web.AppRunner(
+        _application(take, note_refused),
+        auto_decompress=False,  # it would take its time over a bomb, and has words of its own
+        access_log=None,
+        logger=_NOBODY,
+        shutdown_timeout=1,
+    )
     with (
         closing(asyncio.new_event_loop()) as loop,
         ThreadPoolExecutor(1, thread_name_prefix="otlp-http") as thread,
@@ -74,16 +86,21 @@ def listen_for_http(take: Take, host: str, port: int) -> Generator[int]:
 
 async def _start(runner: web.AppRunner, host: str, port: int) -> int:
     await runner.setup()
-    await web.TCPSite(runner, host, port).start()
+    try:
+        await web.TCPSite(runner, host, port).start()
+    except (OSError, UnicodeError) as error:
+        raise occupied(host, port, error) from None
     return int(runner.addresses[0][1])
 
 
-def _application(take: Take) -> web.Application:
+def _application(take: Take, note_refused: Callable[[], None]) -> web.Application:
     async def export(request: web.Request) -> web.Response:
         content = request.content_type
-        if content not in PARSERS or not _is_understood(request):
-            raise web.HTTPUnsupportedMediaType
-        body = await request.read()
+        try:
+            body = await _body(request)
+        except web.HTTPException:
+            note_refused()
+            raise
         try:
             answer = take(PARSERS[content], PATHS[request.path], body)
         except NotOtlpError as error:
@@ -96,8 +113,26 @@ def _application(take: Take) -> web.Application:
     return application
 
 
-def _is_understood(request: web.Request) -> bool:
-    return request.headers.get("Content-Encoding", ENCODINGS[0]).lower() in ENCODINGS
+async def _body(request: web.Request) -> bytes:
+    """What was sent, unpacked."""
+    encoding = request.headers.get("Content-Encoding", ENCODINGS[0]).lower()
+    if request.content_type not in PARSERS or encoding not in ENCODINGS:
+        raise web.HTTPUnsupportedMediaType
+    body = await request.read()
+    return _unpack(body, FRAMES[encoding]) if encoding in FRAMES else body
+
+
+def _unpack(packed: bytes, frame: int) -> bytes:
+    unpacking = zlib.decompressobj(frame)
+    try:
+        body = unpacking.decompress(packed, LARGEST_MESSAGE + 1)
+    except zlib.error:
+        raise web.HTTPBadRequest(reason=_EXPLANATIONS[HTTPStatus.BAD_REQUEST]) from None
+    if len(body) > LARGEST_MESSAGE:
+        raise web.HTTPRequestEntityTooLarge(LARGEST_MESSAGE, len(body))
+    if not unpacking.eof or unpacking.unused_data:
+        raise web.HTTPBadRequest(reason=_EXPLANATIONS[HTTPStatus.BAD_REQUEST])
+    return body
 
 
 @web.middleware

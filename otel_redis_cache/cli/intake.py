@@ -69,7 +69,9 @@ def listen(
         stack.enter_context(inbox.reading())
         take = _taker(overview, inbox)
         grpc_port = stack.enter_context(listen_for_grpc(take, host, grpc_port))
-        http_port = stack.enter_context(listen_for_http(take, host, http_port))
+        http_port = stack.enter_context(
+            listen_for_http(take, overview.note_refused, host, http_port)
+        )
         endpoints = (f"http://{place_of(host, port)}" for port in (grpc_port, http_port))
         yield Listening(overview, inbox, *endpoints)
 
@@ -121,7 +123,7 @@ def _taker(overview: Overview, inbox: Inbox) -> Callable[[Parse, str, bytes], Me
         try:
             export = parse(service, body)
         except NotOtlpError:
-            overview.note_malformed()
+            overview.note_refused()
             raise
         is_taken = inbox.offer(Arrival(overview.now(), export))
         overview.note(export, is_dropped=not is_taken)

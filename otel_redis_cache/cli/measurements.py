@@ -234,6 +234,8 @@ class _Stream:
     def advance(self, point: Point, now: float) -> Distribution:
         """Take the next point, and give what it adds."""
         last, before = self.last, self.total
+        if self._is_late(point):
+            return NOTHING
         anew = point.start > last.start or point.value.count < last.value.count
         # A cumulative value replaces the one before it, unless it counts from a new
         # start; a delta comes on top.
@@ -252,6 +254,11 @@ class _Stream:
         while len(self._readings) > 2 and self._readings[0][0] < now - RATE_WINDOW:
             self._readings.popleft()
         return self.total - before
+
+    def _is_late(self, point: Point) -> bool:
+        """Whether a point was overtaken by the last one, as where a Collector has to try again."""
+        falls = point.value.count < self.last.value.count
+        return point.cumulative and not point.is_level and falls and point.time < self.last.time
 
     def is_silent(self, now: float) -> bool:
         """Whether there should have been another point by now."""

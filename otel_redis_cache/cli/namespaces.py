@@ -21,7 +21,8 @@ from otel_redis_cache.cli.census_findings import Findings, as_csv, as_json
 from otel_redis_cache.cli.page import render
 from otel_redis_cache.cli.screen import open_console
 from otel_redis_cache.cli.tables import draw
-from otel_redis_cache.cli.troubles import Trouble, explain
+from otel_redis_cache.cli.ticks import Amount
+from otel_redis_cache.cli.troubles import STOPPED, Trouble, explain
 from otel_redis_cache.failures import is_failure
 from otel_redis_cache.server.sources import Source, sources_of
 from otel_redis_cache.settings import PREFIX, SettingError, Settings, from_keywords
@@ -31,9 +32,6 @@ NAMING = ("caches", "auto_caches", "max_auto_caches", "key_delimiter")
 
 REMARKS = 1
 """Exit code: done, but not as was asked for."""
-
-STOPPED = 130
-"""Exit code after Ctrl-C, as shells have it."""
 
 _TO_A_FILE = click.Path(dir_okay=False, writable=True, allow_dash=True)
 
@@ -69,7 +67,7 @@ _TO_A_FILE = click.Path(dir_okay=False, writable=True, allow_dash=True)
 @click.option(
     "--budget",
     metavar="SECONDS",
-    type=click.FloatRange(min=0, min_open=True),
+    type=Amount(),
     default=60.0,
     show_default=True,
     help="Then the numbers are told from what was seen so far.",

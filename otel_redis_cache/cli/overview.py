@@ -106,8 +106,8 @@ class Intake:
     """Since the start, because they came faster than they could be read; so are points."""
     points_dropped: int
     """These also because there were too many series."""
-    malformed: int
-    """Messages that were refused because they are no OTLP."""
+    refused: int
+    """Messages that are no OTLP, too large, or of a kind or packed in a way that is not taken."""
     senders: int
     """Processes that were heard of lately."""
 
@@ -152,7 +152,7 @@ class Overview:
         self._calls = Calls()
         self._rates = {SPANS: _Rate(), METRICS: _Rate()}
         self._dropped = Counter[str]()
-        self._malformed = 0
+        self._refused = 0
         self._senders: dict[str, float] = {}
         # Who counts what came in does not wait for who reads it, or draws.
         self._counting = threading.Lock()
@@ -169,10 +169,10 @@ class Overview:
             if is_dropped:
                 self._dropped[export.service] += export.count
 
-    def note_malformed(self) -> None:
-        """Count a message that is none."""
+    def note_refused(self) -> None:
+        """Count a message that nothing can be made of."""
         with self._counting:
-            self._malformed += 1
+            self._refused += 1
 
     def read(self, arrival: Arrival) -> None:
         """Take in one message."""
@@ -213,7 +213,7 @@ class Overview:
 
     def _hear(self, resources: Sequence[Resource], now: float) -> None:
         for resource in resources:
-            sender = identify(resource)[:LONGEST_NAME]
+            sender = identify(resource)
             self._senders.pop(sender, None)
             self._senders[sender] = now
         while len(self._senders) > MAX_SENDERS:
@@ -346,7 +346,7 @@ class Overview:
                 series=self._measurements.series,
                 spans_dropped=self._dropped[SPANS],
                 points_dropped=self._dropped[METRICS] + self._measurements.dropped,
-                malformed=self._malformed,
+                refused=self._refused,
                 senders=sum(now - heard <= SENDER_SECONDS for heard in self._senders.values()),
             )
 

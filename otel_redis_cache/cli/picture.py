@@ -219,6 +219,14 @@ def _period(seconds: float | None) -> str:
     return f"{round(seconds / _PERIODS[unit], 1):g}{unit}"
 
 
+def _lifetime(told: str) -> str:
+    """A time to live, whoever tells it: some write no number."""
+    try:
+        return _period(float(told))
+    except ValueError:
+        return told
+
+
 def _rows(root: Branch) -> Iterator[tuple[str, Span]]:
     """Every span with the lines that lead to it, as `tree` draws them."""
     yield "", root.span
@@ -248,7 +256,7 @@ def _outcome(span: Span) -> str:
     if removed := found.get(names.INVALIDATION_REMOVED):
         facts.append(f"{removed} removed{_cause(found)}")
     if ttl := found.get(names.CACHE_TTL):
-        facts.append(f"ttl {_period(float(ttl))}")
+        facts.append(f"ttl {_lifetime(ttl)}")
     facts.append(found.get(names.ERROR_TYPE, "error" if span.failed else ""))
     return f"{found.get(names.CACHE_NAME, '')} {', '.join(filter(None, facts))}".strip()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import time
@@ -102,7 +103,6 @@ def probe(host: str, port: int) -> None:
     Raises:
         OccupiedError: it is not.
     """
-    place = place_of(host, port)
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
@@ -111,15 +111,23 @@ def probe(host: str, port: int) -> None:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             listener.bind(address)
             listener.listen()
-    except (socket.gaierror, UnicodeError):
-        raise OccupiedError(
-            f"the name {host} is not known here: listen at {LOOPBACK}, or at an address of this host"
-        ) from None
-    except OSError as error:
-        why = os.strerror(error.errno) if error.errno else str(error)
-        raise OccupiedError(
-            f"cannot listen at {place}: {why}; end who listens there, or choose another port"
-        ) from None
+    except (OSError, UnicodeError) as error:
+        raise occupied(host, port, error) from None
+
+
+def occupied(host: str, port: int, error: OSError | UnicodeError) -> OccupiedError:
+    """Why there is no listening, in words."""
+    if isinstance(error, (socket.gaierror, UnicodeError)):
+        return OccupiedError(
+            f"the name {host} is not known here: "
+            f"listen at {LOOPBACK}, or at an address of this host"
+        )
+    why = os.strerror(error.errno) if error.errno else str(error)
+    advice = {
+        errno.EADDRINUSE: "end who listens there, or choose another port",
+        errno.EADDRNOTAVAIL: f"listen at {LOOPBACK}, or at an address of this host",
+    }.get(error.errno or 0, "choose another port")
+    return OccupiedError(f"cannot listen at {place_of(host, port)}: {why}; {advice}")
 
 
 def _serve(service: str, take: Take) -> grpc.GenericRpcHandler:

@@ -37,6 +37,8 @@ VERSION: Final = b"1"
 HEADER: Final = NAME + VERSION + b"\n"
 LARGEST_RECORD: Final = LARGEST_MESSAGE + 1_000
 NANOSECONDS: Final = 1_000_000_000
+LAST_SECOND: Final = 253_402_300_799
+"""Of the year 9999, beyond which a `Timestamp` means nothing; before 1970 there was no recording."""
 
 M = TypeVar("M", bound=Message)
 _TYPES = {
@@ -115,8 +117,8 @@ def read(path: Path) -> Iterator[Arrival]:
         with path.open("rb") as file:
             tape = _Tape(path, file)
             tape.check_header()
-            while (at := tape.next(Timestamp, "a time")) is not None:
-                yield Arrival(at.seconds + at.nanos / NANOSECONDS, tape.export())
+            while (at := tape.time()) is not None:
+                yield Arrival(at, tape.export())
     except OSError as error:
         raise RecordingError(
             f"cannot read {path}: {error.strerror}; name a recording made with --record"
@@ -141,6 +143,15 @@ class _Tape:
             )
         if found != HEADER:
             raise self._broken(f"no recording: it begins with {HEADER.decode().strip()!r}")
+
+    def time(self) -> float | None:
+        """When the message came that follows; None at the end of the file."""
+        at = self.next(Timestamp, "a time")
+        if at is None:
+            return None
+        if not (0 <= at.seconds <= LAST_SECOND and 0 <= at.nanos < NANOSECONDS):
+            raise self._broken("a time that no clock shows")
+        return at.seconds + at.nanos / NANOSECONDS
 
     def export(self) -> Export:
         """The message that follows a time."""
@@ -206,7 +217,7 @@ class Player:
         for arrival in read(self._path):
             self._next = max(self._next, arrival.time)
             due = (arrival.time - self._first) / self._speed - (time.monotonic() - self._started)
-            if self._stopped.wait(max(due, 0.0)):
+            if self._stopped.wait(min(max(due, 0.0), threading.TIMEOUT_MAX)):
                 return
             take(arrival)
 

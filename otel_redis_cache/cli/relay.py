@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Generator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 import grpc
 
 from otel_redis_cache.cli.addresses import redact
+from otel_redis_cache.cli.exports import GRPC, destination_of
+from otel_redis_cache.cli.findings import TroubleError
+from otel_redis_cache.cli.reach import place_of
 
 CONNECT_SECONDS = 3.0
 SEND_SECONDS = 5.0
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class UnreachableError(Exception):
-    """Nothing at the endpoint speaks gRPC; the text says what to look at."""
+    """There is no way to the endpoint; the text says what to look at."""
 
 
 class Relay:
@@ -51,13 +53,23 @@ def open_relay(endpoint: str) -> Generator[Relay]:
     """Connect to a Collector's OTLP gRPC port; `https://` means TLS.
 
     Raises:
-        UnreachableError: if nothing there speaks gRPC within a few seconds.
+        UnreachableError: if it is no endpoint, or nothing there speaks gRPC within a few seconds.
     """
-    parts = urlsplit(endpoint if "://" in endpoint else f"//{endpoint}")
+    if "@" in endpoint:
+        raise UnreachableError(
+            "--endpoint has a user or a password, which gRPC does not send: "
+            "name a Collector that asks for none"
+        )
+    url = endpoint if "://" in endpoint else f"http://{endpoint}"
+    try:
+        destination = destination_of("traces", url, GRPC, {})
+    except TroubleError as trouble:
+        raise UnreachableError(f"{trouble.found}: {trouble.next}") from None
+    place = place_of(destination.host, destination.port)
     with (
-        grpc.secure_channel(parts.netloc, grpc.ssl_channel_credentials())
-        if parts.scheme == "https"
-        else grpc.insecure_channel(parts.netloc)
+        grpc.secure_channel(place, grpc.ssl_channel_credentials())
+        if destination.is_tls
+        else grpc.insecure_channel(place)
     ) as channel:
         try:
             grpc.channel_ready_future(channel).result(timeout=CONNECT_SECONDS)

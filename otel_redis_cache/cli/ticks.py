@@ -2,12 +2,35 @@
 
 from __future__ import annotations
 
+import math
 import signal
 import threading
 import time
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import Any
+
+import click
+
+YEAR = 365 * 86_400
+
+
+class Amount(click.FloatRange):
+    """A number above zero, such as of seconds; what is no number, or without an end, is refused."""
+
+    def __init__(self, most: int = YEAR) -> None:
+        """Take no more than `most`."""
+        super().__init__(min=0, max=most, min_open=True)
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """The number, which is one."""
+        number: float = super().convert(value, param, ctx)
+        if math.isnan(number):
+            self.fail(f"{value} is no number.", param, ctx)
+        return number
 
 
 @contextmanager

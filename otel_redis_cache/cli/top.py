@@ -18,7 +18,7 @@ from otel_redis_cache.cli.protocol import GRPC_PORT, HTTP_PORT
 from otel_redis_cache.cli.receiver import LOOPBACK, OccupiedError
 from otel_redis_cache.cli.recordings import RecordingError
 from otel_redis_cache.cli.screen import open_console
-from otel_redis_cache.cli.ticks import stopped_by_signals, tick
+from otel_redis_cache.cli.ticks import Amount, stopped_by_signals, tick
 from otel_redis_cache.cli.top_tables import ALL, describe, draw_figures
 from otel_redis_cache.cli.traces import Span
 from otel_redis_cache.cli.troubles import Trouble
@@ -104,14 +104,14 @@ class Place:
 )
 @click.option(
     "--speed",
-    type=click.FloatRange(min=0, min_open=True),
+    type=Amount(1_000_000),
     default=1.0,
     show_default=True,
     help="Replay so many times as fast.",
 )
 @click.option(
     "--seconds",
-    type=click.FloatRange(min=0, min_open=True),
+    type=Amount(),
     help="Without a screen: write one report after so long, and end.",
 )
 @click.option(
@@ -157,7 +157,7 @@ def top(
     if serve and (as_json or seconds):
         raise click.UsageError("--serve is a screen: --seconds and --json are without one")
     has_screen = not (serve or as_json or seconds)
-    if has_screen and not (sys.stdin.isatty() and sys.stdout.isatty()):
+    if has_screen and not all(it and it.isatty() for it in (sys.stdin, sys.stdout)):
         raise Trouble(
             "the screen needs a terminal: use --seconds 10 for one report, --json for scripts, "
             "or --serve for a browser"
@@ -217,6 +217,8 @@ def _show(place: Place) -> None:
     screen.run()
     if screen.fault:
         raise screen.fault
+    if screen.return_code:  # it has said itself what has broken it
+        sys.exit(screen.return_code)
 
 
 def _serve(place: Place, host: str, port: int) -> None:

@@ -6,6 +6,7 @@ Started as a program, with the address of the process that receives, this is suc
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import secrets
 import shlex
@@ -52,6 +53,10 @@ class Window:
     def trace(self, trace_id: str) -> Sequence[Span]:
         """The spans of one trace."""
         return self._source.trace(trace_id)
+
+    def is_over(self) -> bool:
+        """Whether nothing more will come."""
+        return self._source.is_over()
 
 
 class Lender(BaseManager):
@@ -110,9 +115,12 @@ class Page(Server):
     @web.middleware
     async def _refuse_strangers(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """A page of somebody else, open in the same browser, has no business here."""
-        origin = request.headers.get("Origin")
-        is_elsewhere = origin is not None and urlsplit(origin).netloc != request.host
-        is_renamed = self.host in LOOPBACK and request.url.host not in LOOPBACK
+        try:
+            origin = request.headers.get("Origin")
+            is_elsewhere = origin is not None and urlsplit(origin).netloc != request.host
+            is_renamed = self.host in LOOPBACK and request.url.host not in LOOPBACK
+        except ValueError:  # one of the two is no address
+            is_elsewhere = is_renamed = True
         if is_elsewhere or is_renamed:
             raise web.HTTPForbidden(text="This is not for pages from elsewhere.")
         return await handler(request)
@@ -125,6 +133,8 @@ def serve(source: Source, host: str, port: int, *, about: str, welcome: str) -> 
         OccupiedError: there is no listening there.
     """
     probe(host, port)
+    # What a stranger sends that is no request would be told across the terminal.
+    logging.disable(logging.CRITICAL)
     key = secrets.token_bytes()
     window = Window(source, about, welcome)
     Lender.register("window", lambda: window)

@@ -57,6 +57,10 @@ class Source(Protocol):
         """The spans of one trace."""
         ...
 
+    def is_over(self) -> bool:
+        """Whether nothing more will come, as at the end of a recording."""
+        ...
+
 
 class FiguresTable(DataTable[RenderableType]):
     """One table, whose cursor stays on its row while figures and order change, or at the top."""
@@ -224,6 +228,7 @@ class TopScreen(App[None]):
         self._welcome = welcome
         self._view: View | None = None
         self._is_paused = False
+        self._is_over = False
         self._wanted = ""
         self._calls = SLOWEST.name
         self.fault: Exception | None = None
@@ -260,8 +265,11 @@ class TopScreen(App[None]):
     async def _look(self) -> None:
         """Show what there is to see now, unless somebody wants to look at what was there before."""
         if self._view is None or not self._is_paused:
-            self._view = await self._ask(self._source.view)
-        self._draw()
+            # In this order: what is shown as the end is all there is.
+            said = await self._ask(lambda: (self._source.is_over(), self._source.view()))
+            self._is_over, self._view = said or (False, None)
+        if self.is_running:  # somebody may have ended it meanwhile
+            self._draw()
 
     async def _ask(self, question: Callable[[], T]) -> T | None:
         """What the source says, in a thread; where it fails, the screen ends."""
@@ -287,12 +295,18 @@ class TopScreen(App[None]):
         head = Table.grid(expand=True, padding=(0, 1))
         head.add_column(no_wrap=True, ratio=1)
         head.add_column(no_wrap=True)
-        state = ("PAUSED", "black on yellow") if self._is_paused else ("", "")
         head.add_row(
             Text.assemble((NAME, "bold"), "  ", (self._about, "dim")),
-            Text.assemble(state, " ", clock(view.time)),
+            Text.assemble(self._state, " ", clock(view.time)),
         )
         return Group(head, describe(view.intake, self._wanted))
+
+    @property
+    def _state(self) -> tuple[str, str]:
+        """Why nothing moves, and how that is shown."""
+        if self._is_paused:
+            return "PAUSED", "black on yellow"
+        return ("END OF THE RECORDING", "bold") if self._is_over else ("", "")
 
     @work(exclusive=True)
     async def _draw_trace(self) -> None:

@@ -110,7 +110,7 @@ def describe(intake: Intake, wanted: str = "") -> Text:
     lost = {
         "spans dropped": intake.spans_dropped,
         "points dropped": intake.points_dropped,
-        "not OTLP": intake.malformed,
+        "messages refused": intake.refused,
     }
     senders = f"{intake.senders:,} sender{'' if intake.senders == 1 else 's'}"
     parts = [

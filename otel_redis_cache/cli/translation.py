@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Container, Iterable, Iterator
 from dataclasses import replace
 from functools import lru_cache, partial
+from hashlib import blake2b
 from itertools import pairwise
 from typing import TypeVar
 
@@ -179,8 +180,9 @@ def read_span(span: trace.Span, service: str) -> Span:
 
 
 def identify(resource: Resource) -> str:
-    """What tells one process from another: all that it says of itself."""
-    return ",".join(sorted(f"{k}={v}" for k, v in read_attributes(resource.attributes).items()))
+    """What tells one process from another: all that it says of itself, which may be long."""
+    told = sorted(read_attributes(resource.attributes).items())
+    return blake2b(repr(told).encode(), digest_size=16).hexdigest()
 
 
 def service_of(resource: Resource) -> str:

@@ -7,10 +7,17 @@ import socket
 
 import click
 
-from otel_redis_cache.failures import failure_of, reason_of
+from otel_redis_cache.failures import failure_of, is_failure, reason_of
 
 _WHO = {"WRONGPASS", "NOAUTH", "AuthenticationError"}
 _NOT_REDIS = {"InvalidResponse", "ProtocolError", "UnicodeDecodeError"}
+
+NONSENSE = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
+"""What client libraries raise where they cannot read an answer."""
+
+
+STOPPED = 130
+"""Exit code after Ctrl-C, as shells have it."""
 
 
 class Trouble(click.ClickException):
@@ -37,6 +44,13 @@ def explain(error: BaseException, server: str) -> Trouble:
             (
                 f"this user may not do what is needed at {server}: {reason_of(error, keys='%R~*')}; "
                 "add it with ACL SETUSER"
+            ),
+        ),
+        (
+            not is_failure(error),
+            (
+                f"what answers at {server} makes no sense to a client of Redis ({kind}): "
+                "look at the host and the port"
             ),
         ),
         (

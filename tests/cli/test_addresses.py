@@ -22,6 +22,7 @@ from otel_redis_cache.cli.addresses import redact
         ("unix:///run/redis.sock?db=1", "unix:///run/redis.sock"),
         ("user:secret@localhost", "***"),
         ("localhost:6379", "localhost:6379"),
+        ("localhost:6379?password=secret", "localhost:6379"),
     ],
 )
 def test_a_password_is_never_shown(url: str, shown: str) -> None:

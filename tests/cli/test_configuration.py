@@ -70,3 +70,23 @@ def test_what_is_not_understood_is_told_once() -> None:
         f"wrong: {meant}S is no setting; did you mean {meant}?",
     ]
     assert ["traces", "true", "default"] in [line.split() for line in ended.stdout.splitlines()]
+
+
+def test_what_to_run_next_can_be_run_wherever_the_files_are(tmp_path: Path) -> None:
+    ended = run("collector", "--output", str(tmp_path / "my files"))
+    assert ended.stdout.endswith(
+        f"run there: otelcol --config='{tmp_path / 'my files'}'/collector.yaml\n"
+    )
+
+
+def test_a_name_that_is_no_text_is_shown_as_well_as_it_can_be(tmp_path: Path) -> None:
+    ended = subprocess.run(
+        [*COMMAND, "collector", "--output", os.fsencode(tmp_path) + b"/\xff"],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONIOENCODING": "utf-8:strict"},
+        capture_output=True,
+        timeout=60,
+        check=False,
+    )
+    assert (ended.returncode, ended.stderr) == (0, b"")
+    assert b"\xef\xbf\xbd/collector.yaml" in ended.stdout

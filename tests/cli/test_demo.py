@@ -5,17 +5,22 @@ from __future__ import annotations
 import os
 import re
 import signal
+import socketserver
 import subprocess
 import sys
+import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
 import psutil
 import pytest
+from click.testing import CliRunner
 
+from otel_redis_cache.cli.main import main
 from otel_redis_cache.cli.measurements import Measurements
 from otel_redis_cache.cli.receiver import receive
 from otel_redis_cache.cli.traces import Traces
@@ -28,7 +33,7 @@ ROOT = Path(__file__).parents[2]
 COMMAND = [sys.executable, "-m", "otel_redis_cache.cli.main", "demo"]
 PLAIN = {"PYTHONIOENCODING": "utf-8"}
 ESCAPE = "\x1b"
-CTRL_C = "\x03"
+CTRL_C = b"\x03"
 
 IN_A_TERMINAL = """
 import os, pty, sys
@@ -61,7 +66,7 @@ def run(
     )
 
 
-def start(*command: str, **environment: str) -> subprocess.Popen[str]:
+def start(*command: str, **environment: str) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
         command,
         cwd=ROOT,
@@ -69,20 +74,25 @@ def start(*command: str, **environment: str) -> subprocess.Popen[str]:
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        text=True,
-        errors="replace",  # what is read by piece may end inside of a character
+        bufsize=0,  # what is read by piece takes nothing of the rest
     )
 
 
-def read_until(stream: IO[str] | None, found: Callable[[str], bool]) -> str:
+def read_until(stream: IO[bytes] | None, found: Callable[[str], bool]) -> str:
     """What was read until it is enough; the end of the stream is a failure."""
     assert stream
-    text = ""
-    while not found(text):
+    read = b""
+    while not found(text := read.decode(errors="ignore")):  # it may end inside of a character
         piece = stream.read(1)
         assert piece, f"ended after {text!r}"
-        text += piece
+        read += piece
     return text
+
+
+def rest_of(process: subprocess.Popen[bytes], timeout: float = 10) -> tuple[str, str]:
+    """What comes until the end, in both streams."""
+    output, errors = process.communicate(timeout=timeout)
+    return output.decode(), errors.decode()
 
 
 def summary(output: str) -> dict[str, tuple[int, int]]:
@@ -96,7 +106,25 @@ def integer(shown: str) -> int:
     return int(shown.replace(",", ""))
 
 
-def children(process: subprocess.Popen[str]) -> list[psutil.Process]:
+@contextmanager
+def answering(answer: bytes) -> Iterator[int]:
+    """The port of somebody who says the same, whatever is asked."""
+
+    class Parrot(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            while self.request.recv(65_536):
+                self.request.sendall(answer)
+
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Parrot) as server:
+        server.daemon_threads = True
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield server.server_address[1]
+        server.shutdown()
+        thread.join()
+
+
+def children(process: subprocess.Popen[bytes]) -> list[psutil.Process]:
     return psutil.Process(process.pid).children(recursive=True)
 
 
@@ -159,7 +187,7 @@ def test_a_signal_ends_it_with_the_summary(
         time.sleep(2)
         servers = children(process)
         process.send_signal(number)
-        output, errors = process.communicate(timeout=10)
+        output, errors = rest_of(process)
     assert (process.returncode, errors) == (0, "")
     assert "product" in summary(output)
     assert servers
@@ -177,8 +205,7 @@ def test_in_a_terminal_the_table_is_live_and_ctrl_c_ends_it(valkey_server: Redis
         live = read_until(process.stdout, lambda text: text.count("product") >= 3)
         servers = children(process)
         process.stdin.write(CTRL_C)
-        process.stdin.flush()
-        output, errors = process.communicate(timeout=10)
+        output, errors = rest_of(process)
     assert (process.returncode, errors) == (0, "")
     assert "Ctrl-C ends it now" in live
     assert f"{ESCAPE}[" in live
@@ -247,7 +274,7 @@ def test_a_reader_that_went_away_is_no_trouble(valkey_server: RedisServer) -> No
         process.stdout.close()
         servers = children(process)
         assert process.stderr
-        assert process.stderr.read() == ""
+        assert process.stderr.read() == b""
         process.wait(10)
     assert not any(server.is_running() for server in servers)
 
@@ -258,7 +285,7 @@ class TestTrouble:
         ended = run("--redis-url", f"redis://user:secret@127.0.0.1:{port}/0")
         assert (ended.returncode, ended.stdout) == (2, "")
         assert ended.stderr.startswith(
-            f"Error: no answer from Redis at redis://***@127.0.0.1:{port}/0: "
+            f"Error: no answer from redis://***@127.0.0.1:{port}/0: Connection refused; "
         )
         assert ended.stderr.count("\n") == 1
         assert "secret" not in ended.stderr
@@ -285,7 +312,33 @@ class TestTrouble:
             "otel-redis-cache: the command line needs rich: pip install 'otel-redis-cache[demo]'\n"
         )
 
-    @pytest.mark.parametrize("seconds", ["0", "-1", "soon"])
+    @pytest.mark.parametrize(
+        ("answer", "expected"),
+        [
+            (b"HTTP/1.1 400 Bad Request\r\n\r\n", "is no Redis, or speaks TLS"),
+            (b":many\r\n", "makes no sense to a client of Redis (ValueError)"),
+            (b"+OK\r\n", "makes no sense to a client of Redis (AttributeError)"),
+            (b"*1\r\n" * 5_000, "makes no sense to a client of Redis (RecursionError)"),
+            (b"-NOAUTH Authentication required.\r\n", "refuses this user or password (NOAUTH)"),
+        ],
+    )
+    @pytest.mark.parametrize("command", ["demo", "namespaces"])
+    def test_what_is_no_redis_is_one_line(self, command: str, answer: bytes, expected: str) -> None:
+        with answering(answer) as port:
+            ended = CliRunner().invoke(main, [command, "--redis-url", f"redis://127.0.0.1:{port}"])
+        assert (ended.exit_code, ended.stdout) == (2, "")
+        assert ended.stderr.count("\n") == 1
+        assert expected in ended.stderr or (command, answer[:1]) == ("namespaces", b"+")
+
+    def test_an_option_that_nobody_knows_is_one_line(self) -> None:
+        ended = run("--redis-url", "redis://localhost/0?colour=secret")
+        assert (ended.returncode, ended.stdout) == (2, "")
+        assert ended.stderr == (
+            "Error: redis://localhost/0 is not a URL that redis-py understands; "
+            "it looks like redis://user:password@host:6379/0\n"
+        )
+
+    @pytest.mark.parametrize("seconds", ["0", "-1", "soon", "nan", "inf"])
     def test_a_time_that_is_none_is_refused(self, seconds: str) -> None:
         ended = run("--seconds", seconds)
         assert ended.returncode == 2

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import socket
 import socketserver
 import subprocess
@@ -818,3 +819,18 @@ def restore_default_user(server: RedisServer) -> None:
         while said.count(b"\r\n") < 2:
             said += connection.recv(100)
         assert said == b"+OK\r\n+OK\r\n"
+
+
+def test_ctrl_c_is_no_verdict() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        silent.settimeout(60)
+        url = f"redis://127.0.0.1:{silent.getsockname()[1]}"
+        command = [*COMMAND, "--redis-url", url, "--endpoint", "http://127.0.0.1:9"]
+        with subprocess.Popen(
+            command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+        ) as process:
+            waiting, _ = silent.accept()
+            process.send_signal(signal.SIGINT)
+            _, errors = process.communicate(timeout=30)
+            waiting.close()
+    assert (process.returncode, errors) == (130, "Stopped.\n")

@@ -19,6 +19,7 @@ from tests.cli.test_demo import (
     PLAIN,
     integer,
     read_until,
+    rest_of,
     run,
     start,
 )
@@ -110,8 +111,8 @@ def ended(valkey_server: RedisServer) -> tuple[str, str]:
         ) as terminal,
     ):
         # The screen first: it is more than a pipe holds.
-        screen, screen_errors = terminal.communicate(timeout=60)
-        lines, errors = plain.communicate(timeout=60)
+        screen, screen_errors = rest_of(terminal, timeout=60)
+        lines, errors = rest_of(plain, timeout=60)
     assert (plain.returncode, errors) == (0, "")
     assert (terminal.returncode, screen_errors) == (0, "")
     return lines, screen
@@ -144,7 +145,7 @@ def test_ctrl_c_ends_it_with_what_has_happened(
     with start(*COMMAND, "--faults", "--seconds", "10") as process:
         read_until(process.stdout, lambda text: shown in text)
         process.send_signal(signal.SIGINT)
-        output, errors = process.communicate(timeout=30)
+        output, errors = rest_of(process, timeout=30)
     assert (process.returncode, errors) == (0, "")
     assert "requests to the shop" in output
     assert list(figures(output)) == happened

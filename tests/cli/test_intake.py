@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import gzip
 import http.client
 import json
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -152,12 +153,12 @@ class TestAnswers:
     def test_grpc_refuses_what_is_no_otlp(
         self, listening: Listening, service: str, body: bytes
     ) -> None:
-        malformed = listening.overview.view().intake.malformed
+        refused_before = listening.overview.view().intake.refused
         with pytest.raises(grpc.RpcError) as refused:
             send_by_grpc(listening, service, body)
         assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
         assert (refused.value.details() or "").startswith("not an OTLP message: an Export")
-        assert listening.overview.view().intake.malformed == malformed + 1
+        assert listening.overview.view().intake.refused == refused_before + 1
 
     def test_grpc_has_no_logs(self, listening: Listening) -> None:
         with pytest.raises(grpc.RpcError) as refused:
@@ -224,6 +225,8 @@ class TestAnswers:
             ("POST", "/v1/logs", {}, 404, "OTLP is taken at /v1/traces and /v1/metrics"),
             ("POST", "/v1/traces", {"Content-Type": "text/plain"}, 415, f"{PROTOBUF} or {JSON}"),
             ("POST", "/v1/traces", {"Content-Encoding": "snappy"}, 415, "identity, gzip, deflate"),
+            ("POST", "/v1/traces", {"Content-Encoding": "br"}, 415, "identity, gzip, deflate"),
+            ("POST", "/v1/traces", {"Content-Encoding": "zstd"}, 415, "identity, gzip, deflate"),
             ("POST", "/v1/traces", {"Content-Encoding": "gzip"}, 400, "not what its headers say"),
         ],
     )
@@ -236,13 +239,30 @@ class TestAnswers:
         status: int,
         expected: str,
     ) -> None:
+        refused_before = listening.overview.view().intake.refused
         answer = ask(listening, method, path, b"hello", {"Content-Type": PROTOBUF, **headers})
         assert answer.status == status
         assert expected in answer.message
         assert answer.allow == ("POST" if status == 405 else None)
+        # Other paths may be those of logs, which are no telemetry that was lost here.
+        counted = listening.overview.view().intake.refused - refused_before
+        assert counted == (status in (400, 415))
+
+    @pytest.mark.parametrize("spoil", [lambda it: it[:-1], lambda it: it + b"more"])
+    def test_a_packed_message_is_whole_or_refused(
+        self, listening: Listening, spoil: Callable[[bytes], bytes]
+    ) -> None:
+        packed = gzip.compress(spans_request("GET", trace_id=b"p" * 16).SerializeToString())
+        headers = {"Content-Type": PROTOBUF, "Content-Encoding": "gzip"}
+        answer = ask(listening, "POST", "/v1/traces", spoil(packed), headers)
+        assert (answer.status, answer.message) == (
+            400,
+            "bad request: the content is not what its headers say",
+        )
 
     @pytest.mark.parametrize("is_packed", [False, True])
     def test_http_is_bounded(self, listening: Listening, is_packed: bool) -> None:
+        refused_before = listening.overview.view().intake.refused
         body = bytes(LARGEST_MESSAGE + 1)
         encoding = {"Content-Encoding": "gzip"} if is_packed else {}
         packed = gzip.compress(body) if is_packed else body
@@ -253,6 +273,7 @@ class TestAnswers:
             413,
             f"too large: at most {LARGEST_MESSAGE} bytes are taken",
         )
+        assert listening.overview.view().intake.refused == refused_before + 1
 
     def test_grpc_is_bounded(self, listening: Listening) -> None:
         for compression in (grpc.Compression.NoCompression, grpc.Compression.Gzip):
@@ -329,6 +350,22 @@ class TestPorts:
     def test_a_name_that_nobody_knows_is_said_so(self) -> None:
         with pytest.raises(OccupiedError, match=r"the name nowhere\.invalid is not known here"):
             listen("nowhere.invalid", 0, 0).__enter__()
+
+    def test_a_bomb_whose_sender_has_gone_is_no_trouble_at_the_end(
+        self, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        bomb = gzip.compress(bytes(200 * 1024 * 1024))
+        with listen(grpc_port=0, http_port=0) as listening:
+            host, port = listening.http_endpoint.removeprefix("http://").split(":")
+            with socket.create_connection((host, int(port))) as sender:
+                sender.sendall(
+                    b"POST /v1/traces HTTP/1.1\r\nHost: x\r\nContent-Encoding: gzip\r\n"
+                    b"Content-Type: application/x-protobuf\r\nContent-Length: %d\r\n\r\n"
+                    % len(bomb)
+                )
+                sender.sendall(bomb)
+        gc.collect()
+        assert "Task was destroyed" not in caplog.text
 
     def test_a_port_is_free_again_afterwards(self) -> None:
         ports = free_ports(2)

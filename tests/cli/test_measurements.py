@@ -343,6 +343,13 @@ class TestRates:
                 measurements.record([counted(count=value, start=start, time=second)], now=second)
         assert rates(measurements, 120) == {("product",): 1_001.0}
 
+    def test_what_was_overtaken_on_the_way_is_no_restart(self) -> None:
+        measurements = Measurements()
+        for time, arrival in ((100, 100), (104, 104), (102, 104.5), (106, 106)):
+            measurements.record([counted(count=5 * time, time=time)], now=arrival)
+        assert only(measurements, 106).hits == 5 * 106
+        assert rates(measurements, 106) == {("product",): 5.0}
+
     def test_exports_that_were_held_up_do_not_make_a_slow_sender_silent(self) -> None:
         measurements = Measurements()
         for time, arrival in ((0, 0), (60, 60), (120, 240.0), (180, 240.01), (240, 240.02)):

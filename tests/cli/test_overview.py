@@ -308,6 +308,31 @@ class TestCalls:
         screen.now += calls.SLOT * (calls.SLOTS - 1)
         assert [call.duration_seconds for call in screen.overview.view().slowest] == [0.001]
 
+    @pytest.mark.parametrize(
+        ("name", "query", "waits"),
+        [
+            ("BLPOP", "BLPOP ? ?", True),
+            ("XREAD", "XREAD COUNT ? BLOCK ? STREAMS ? ?", True),
+            ("XREAD", "XREAD COUNT ? STREAMS ? ?", False),
+            ("LPOP", "LPOP ?", False),
+        ],
+    )
+    def test_those_that_wait_for_data_are_not_slow(
+        self, screen: Screen, name: str, query: str, waits: bool
+    ) -> None:
+        process = Process(screen)
+        process.export(("cache.requests", "counter", 1, BOOK | HIT))
+        for failed in (False, True):
+            request = spans(5.0, failed=failed)
+            [span] = request.resource_spans[0].scope_spans[0].spans
+            span.name = name
+            span.attributes.add(key="db.query.text").value.string_value = query
+            screen.take(request)
+        view = screen.overview.view()
+        assert [call.name for call in view.slowest] == ([] if waits else [name, name])
+        assert [call.name for call in view.failed] == [name]
+        assert (view.caches[0].p50 is None) == waits
+
     def test_the_latest_failure_comes_first(self, screen: Screen) -> None:
         for trace_id in range(1, 30):
             screen.take(spans(0.001, trace_id=trace_id, failed=True))
@@ -315,6 +340,16 @@ class TestCalls:
         assert len(failed) == calls.ROWS
         assert (failed[0].trace_id, failed[0].time) == (f"{29:032x}", screen.now)
         assert (failed[0].error, failed[0].cache, failed[0].service) == ("OOM", "book", "shop")
+
+
+def test_senders_are_told_apart_however_much_they_have_in_common(screen: Screen) -> None:
+    for instance in ("a", "b", "a"):
+        request = spans(0.001)
+        told = request.resource_spans[0].resource.attributes
+        told.add(key="process.command").value.string_value = "/usr/bin/" + "x" * 500
+        told.add(key="service.instance.id").value.string_value = instance
+        screen.take(request)
+    assert screen.overview.view().intake.senders == 2
 
 
 class TestTraces:

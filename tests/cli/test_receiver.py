@@ -183,6 +183,16 @@ class TestRelay:
         ):
             pass
 
+    def test_a_password_that_cannot_be_sent_is_said_so_and_not_shown(self) -> None:
+        with pytest.raises(UnreachableError, match="which gRPC does not send") as said:
+            open_relay("http://user:secret@localhost:4317").__enter__()
+        assert "secret" not in str(said.value)
+
+    @pytest.mark.parametrize("endpoint", ["", "http://[", "http:///", "ftp://localhost:4317"])
+    def test_what_is_no_endpoint_is_said_so(self, endpoint: str) -> None:
+        with pytest.raises(UnreachableError, match="which is no URL of an endpoint: it looks like"):
+            open_relay(endpoint).__enter__()
+
 
 def _meter_provider(
     endpoint: str,

@@ -23,6 +23,7 @@ from otel_redis_cache.cli.intake import Listening, listen, replay
 from otel_redis_cache.cli.protocol import METRICS, SPANS, MetricsRequest, parse
 from otel_redis_cache.cli.recordings import (
     HEADER,
+    LAST_SECOND,
     Player,
     RecordingError,
     open_recorder,
@@ -143,6 +144,24 @@ def test_a_message_that_is_no_otlp_is_said_so(tmp_path: Path) -> None:
     serialize_length_prefixed(Any(type_url=kind, value=b"\xff"), content)
     path.write_bytes(content.getvalue())
     assert refusal(path).startswith(f"{path} at byte 30: not an OTLP message: ")
+
+
+@pytest.mark.parametrize(("seconds", "nanos"), [(2**62, 0), (-1, 0), (0, -1), (0, 1_000_000_000)])
+def test_a_time_that_no_clock_shows_is_said_so(tmp_path: Path, seconds: int, nanos: int) -> None:
+    path = tmp_path / "file"
+    content = BytesIO(HEADER)
+    content.seek(0, SEEK_END)
+    serialize_length_prefixed(Timestamp(seconds=seconds, nanos=nanos), content)
+    path.write_bytes(content.getvalue())
+    assert refusal(path) == f"{path} at byte 29: a time that no clock shows{NEXT}"
+
+
+def test_a_recording_of_thousands_of_years_is_played_until_somebody_ends_it(tmp_path: Path) -> None:
+    with replay(recording(tmp_path / "file", 0, LAST_SECOND)) as replaying:
+        wait_until(lambda: replaying.overview.view().slowest, timeout=5, what="it begins")
+        time.sleep(0.1)
+        replaying.check()
+        assert not replaying.is_over()
 
 
 def test_wherever_it_is_cut_off_it_is_whole_so_far_or_said_so(tmp_path: Path) -> None:

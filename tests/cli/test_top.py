@@ -169,7 +169,7 @@ def test_what_was_recorded_is_replayed(redis_server: RedisServer, tmp_path: Path
 
     with Terminal(*TOP, "--replay", recording, "--speed", "1000") as terminal:
         terminal.wait_for(lambda text: re.search(r"user +[\d,.]+ +75\.0% ", text))
-        assert "replays shop.otlp" in terminal.text()
+        assert "replays shop.otlp" in terminal.wait_for("END OF THE RECORDING")
 
 
 def test_json_is_a_line_each_second_until_it_is_ended() -> None:
@@ -205,6 +205,36 @@ class TestTrouble:
         assert f"127.0.0.1:{redis_server.port}" in said
         assert "another port" in said
 
+    def test_a_screen_that_is_closed_is_no_terminal(self) -> None:
+        ended = subprocess.run(
+            ["sh", "-c", '"$@" <&- >&-', "sh", *TOP, *FREE_PORTS],
+            cwd=ROOT,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert ended.returncode == 2
+        assert ended.stderr.startswith("Error: the screen needs a terminal: ")
+        assert ended.stderr.count("\n") == 1
+
+    @pytest.mark.parametrize("option", ["--json", "--grpc-port=0"])
+    def test_a_place_that_is_full_is_one_line(self, option: str) -> None:
+        with Path("/dev/full").open("w", encoding="utf-8") as full:
+            ended = subprocess.run(
+                [*TOP, *FREE_PORTS, "--seconds", "0.2", option],
+                cwd=ROOT,
+                stdout=full,
+                stderr=subprocess.PIPE,
+                text=True,
+                timeout=60,
+                check=False,
+            )
+        assert (ended.returncode, ended.stderr) == (
+            2,
+            "Error: cannot write: No space left on device; write to another place\n",
+        )
+
     def test_in_a_terminal_too(self, redis_server: RedisServer) -> None:
         with Terminal(*TOP, "--grpc-port", str(redis_server.port), columns=200) as terminal:
             assert terminal.wait() == 2
@@ -235,7 +265,11 @@ class TestTrouble:
             ("--http-port", "-1"),
             ("--serve-port", "0"),
             ("--speed", "0"),
+            ("--speed", "inf"),
+            ("--speed", "nan"),
             ("--seconds", "soon"),
+            ("--seconds", "nan"),
+            ("--seconds", "inf"),
             ("--record", "a", "--replay", "b"),
             ("--serve", "--json"),
             ("--colour",),

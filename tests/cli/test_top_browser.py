@@ -7,7 +7,7 @@ import re
 import signal
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -114,9 +114,17 @@ def test_a_browser_shows_the_screen(
 
 
 def test_pages_from_elsewhere_are_refused(tmp_path: Path) -> None:
-    strange = {"Origin": "http://elsewhere.example"}, {"Host": "elsewhere.example"}
-    with serving(tmp_path, *FREE_PORTS) as (_, url):
+    strange = (
+        {"Origin": "http://elsewhere.example"},
+        {"Host": "elsewhere.example"},
+        {"Origin": "http://["},
+        {"Host": "localhost:99999999"},
+    )
+    with serving(tmp_path, *FREE_PORTS) as (process, url):
         assert httpx.get(url, headers={"Origin": url.rstrip("/")}).status_code == 200
         for headers in (*strange, {**strange[0], **strange[1]}):
             assert httpx.get(url, headers=headers).status_code == 403
             assert httpx.get(f"{url}ws", headers=headers).status_code == 403
+        with suppress(httpx.HTTPError):
+            httpx.get(f"{url}ws")  # which is no request for a WebSocket
+        assert "\n" not in process.output()
