@@ -19,6 +19,7 @@ from otel_redis_cache.operands import (
     after_pairs,
     around_streams,
     destination_after,
+    key_bytes,
     whole,
     word,
 )
@@ -78,7 +79,7 @@ def destination_and_numkeys(operands: Operands) -> Sequence[int]:
 
 def migrated(operands: Operands) -> Sequence[int]:
     """``host port key db timeout``, or an empty key and ``KEYS key ...`` at the end."""
-    if len(operands) > 2 and operands[2] not in ("", b""):
+    if len(operands) > 2 and key_bytes(operands[2]) != b"":
         return (2,)
     for position in range(5, len(operands)):
         if word(operands[position]) == "KEYS":
