@@ -22,6 +22,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from otel_redis_cache.cli.addresses import redact
+from otel_redis_cache.cli.troubles import why_of
 
 START_SECONDS = 10.0
 CONNECT_SECONDS = 3.0
@@ -113,8 +114,7 @@ def _check(url: str) -> None:
     try:
         client.ping()
     except (redis.RedisError, OSError) as error:
-        reason = str(error).rstrip(".") or type(error).__name__
-        raise UnavailableError(f"no answer from Redis at {name}: {reason}") from None
+        raise UnavailableError(f"no answer from Redis at {name}: {why_of(error)}") from None
     finally:
         client.close()
 
