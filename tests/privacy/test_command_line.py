@@ -12,7 +12,6 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
-import redis
 from click.testing import CliRunner, Result
 
 from otel_redis_cache.cli.main import main
@@ -209,7 +208,7 @@ def test_top_shows_and_records_what_was_sent_and_that_has_no_key(url: str, tmp_p
         wait_until(lambda: '"user"' in top.output(), timeout=30, what="top shows it")
     finally:
         top.end()
-    shown = top.output()
+    shown = top.log.read_text("utf-8")
 
     assert b"LPUSH ?" in record.read_bytes()
     assert marks_in(shown + shop.stdout + shop.stderr) == []
