@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import click
-from packaging.markers import default_environment
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
@@ -108,7 +107,7 @@ def faults_of_pins(pinned: Iterable[Requirement]) -> Iterator[str]:
             continue
         if not any(_is_for(pin, None, installed) for pin in by_name[name]):
             yield f"{name} {installed.version} is installed, and not what constraints.txt pins"
-        needed = SpecifierSet(installed.metadata.get("Requires-Python") or "")
+        needed = SpecifierSet((installed.metadata.get_all("Requires-Python") or [""])[0])
         for python in pythons:
             is_meant = any(_is_for(pin, python, installed) for pin in by_name[name])
             if is_meant and not needed.contains(f"{python}.99"):
@@ -118,8 +117,7 @@ def faults_of_pins(pinned: Iterable[Requirement]) -> Iterator[str]:
 def _is_for(pin: Requirement, python: str | None, installed: metadata.Distribution) -> bool:
     """Whether this version is pinned for a Python, or for this one."""
     of = {} if python is None else {"python_version": python, "python_full_version": f"{python}.99"}
-    environment: dict[str, str] = {**default_environment(), **of}  # type: ignore[dict-item]
-    applies = pin.marker is None or pin.marker.evaluate(environment)
+    applies = pin.marker is None or pin.marker.evaluate(of)
     return applies and pin.specifier.contains(installed.version, prereleases=True)
 
 

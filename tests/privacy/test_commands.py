@@ -13,7 +13,7 @@ import redis.asyncio
 
 from otel_redis_cache.commands import TABLE
 from tests.integration import cases
-from tests.integration.case import DATA
+from tests.integration.case import DATA, Case
 from tests.integration.test_command_table import ONLY_ON, Bench
 from tests.integration.waiting import EventLoop, Waiting
 from tests.privacy.marks import DISGUISES, Marked, key_before, key_behind, leaks, mark, marks_in
@@ -67,7 +67,7 @@ class Exercise:
         self._marked = marked
         self.sent = self.failed = self.quoted = 0
 
-    def send(self, client: Any, case: cases.Case, ways: Iterable[str] = WAYS) -> None:
+    def send(self, client: Any, case: Case, ways: Iterable[str] = WAYS) -> None:
         for way in ways:
             self._load(case)
             try:
@@ -77,7 +77,7 @@ class Exercise:
                 self.quoted += bool(marks_in(str(error)))
             self.sent += 1
 
-    def _load(self, case: cases.Case) -> None:
+    def _load(self, case: Case) -> None:
         self._bench.plain.all(map(self._marked.args, ("FLUSHALL", *DATA, *case.setup)))
 
 
