@@ -129,6 +129,8 @@ class Call:
     script_loads = 0
     is_late = False
     """Whether a finaliser made it, inside of the garbage collector."""
+    is_noted = False
+    """Whether it ended in there, and the rest is told later."""
     started_unix = started = elapsed = 0
     outer: Scope | None = None
     """What was open when this began."""
@@ -173,11 +175,11 @@ class Call:
         Asks what is there and needs no token, so that it is right wherever an interrupt struck, and
         in the other context where a task that is destroyed ends.
         """
-        self.scope.call = None
         try:
             if self.span is not None or self.context_before is not None:
                 self.observer.end_span(self)
         finally:
+            self.scope.call = None
             if garbage.running and garbage.is_at_work():
                 if self.is_late:
                     _late.scope = self.outer

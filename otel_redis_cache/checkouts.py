@@ -73,9 +73,9 @@ class Watch(Pool):
 
         A pool that does not wait is one that waits no time: what it refuses is a time-out too.
         """
-        if failures.pool_is_exhausted(error):
-            self.recorder.tallies.pool_timeouts.add(self.name)
-        self.record(names.CONNECTION_WAIT_TIME, perf_counter_ns() - started)
+        elapsed = perf_counter_ns() - started
+        is_timeout = failures.pool_is_exhausted(error)
+        self.record(names.CONNECTION_WAIT_TIME, elapsed, is_timeout=is_timeout)
 
     @harmless("connections")
     def used(self, taken: int) -> None:
@@ -88,12 +88,15 @@ class Watch(Pool):
         self.record(names.CONNECTION_CREATE_TIME, perf_counter_ns() - started)
 
     @harmless("connections")
-    def record(self, metric: names.Metric, elapsed: int) -> None:
+    def record(self, metric: names.Metric, elapsed: int, *, is_timeout: bool = False) -> None:
         """Record how long something took, in nanoseconds; later where a finaliser did it."""
         if garbage.running and garbage.is_at_work():
-            self.recorder.tallies.notes.add(partial(self.record, metric, elapsed))
-        else:
-            self.recorder.record_of_pool(metric, self.name, elapsed)
+            note = partial(self.record, metric, elapsed, is_timeout=is_timeout)
+            self.recorder.tallies.notes.add(note)
+            return
+        if is_timeout:
+            self.recorder.tallies.pool_timeouts.add(self.name)
+        self.recorder.record_of_pool(metric, self.name, elapsed)
 
 
 class Finder:

@@ -10,7 +10,7 @@ from typing import Any, cast
 CLUSTERS = frozenset({"RedisCluster", "ValkeyCluster"})
 
 TOPOLOGY_COMMANDS = frozenset({"CLUSTER SLOTS", "CLUSTER SHARDS", "COMMAND", "COMMAND GETKEYS"})
-"""What a cluster client asks its nodes by itself; a tuple, as a command may be unhashable."""
+"""What a cluster client asks its nodes by itself."""
 
 MAX_SEEDS = 5
 """Nodes that the address of a cluster names."""

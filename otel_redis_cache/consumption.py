@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
 from time import time_ns
 
 from opentelemetry.context import Context
 from opentelemetry.trace import INVALID_SPAN, Link, Span, SpanKind
 
-from otel_redis_cache import contexts, failures
+from otel_redis_cache import contexts, failures, garbage
 from otel_redis_cache import conventions as names
 from otel_redis_cache.guard import harmless
 from otel_redis_cache.recorder import AttributeValue, Recorder
@@ -49,19 +50,25 @@ class Consumption:
         )
 
     @harmless("consume")
-    def end(self, error: BaseException | None) -> None:
-        """What came of it."""
-        if error is not None and self._open is not None:
-            failure = failures.failure_of(error)
-            self.recorder.finish(self._open.span, failure.attributes, failure)
-
-    @harmless("consume")
-    def close(self, elapsed: int) -> None:
-        """Back to what was current before; ends the span, whatever happened."""
+    def end(self, error: BaseException | None, elapsed: int) -> None:
+        """Back to what was current before; the span ends with what came of it, whatever happened."""
         entered, self._open = self._open, None
         if entered is None:
+            return
+        end = partial(self._end, entered.span, error, self._started + elapsed)
+        if garbage.is_at_work():
+            self.recorder.tallies.notes.add(lambda: end)
             return
         try:
             entered.leave()
         finally:
-            self.recorder.end(entered.span, self._started + elapsed)
+            end()
+
+    @harmless("consume")
+    def _end(self, span: Span, error: BaseException | None, ended: int) -> None:
+        try:
+            if error is not None:
+                failure = failures.failure_of(error)
+                self.recorder.finish(span, failure.attributes, failure)
+        finally:
+            self.recorder.end(span, ended)

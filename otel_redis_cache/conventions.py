@@ -120,6 +120,7 @@ DELETE, EXPIRE, FLUSH, RENAME, OVERWRITE = "delete", "expire", "flush", "rename"
 REASONS = (DELETE, EXPIRE, FLUSH, RENAME, OVERWRITE)
 EXPIRED, EVICTED = "expired", "evicted"  # as keyspace events are called
 REMOVED, NONE, PARTIAL, UNKNOWN = "removed", "none", "partial", "unknown"
+FINALISER = "finaliser"
 STEPS = (
     "open",
     "conflict",
@@ -147,6 +148,7 @@ STEPS = (
     "propagate",
     "consume",
     "watch",
+    FINALISER,
 )
 NAMES_BOUND, REASONS_BOUND, SERIES_BOUND = "names", "reasons", "series"
 BOUNDS = (NAMES_BOUND, REASONS_BOUND, SERIES_BOUND)

@@ -4,6 +4,9 @@ The thread may hold any lock then, of OpenTelemetry's SDK, of an exporter or of 
 metrics, and would wait for itself without end. So nothing is recorded there: it is noted, and told
 later, by the next call or collection. Nor is a context variable set there: until 3.11 the collector
 may run in the midst of setting another one, which does not survive that.
+
+A collection of metrics holds locks of its own, and is told what counts. Spans end, and with them the
+application's span processors run, where it calls us.
 """
 
 from __future__ import annotations
@@ -63,33 +66,59 @@ def _stop_listening() -> None:
     running.clear()
 
 
+Note = Callable[[], Callable[[], object] | None]
+"""Counts what a finaliser did, and gives what ends its span, if it has one. Neither may raise."""
+
+MAX_NOTES = 10_000
+
+
 class Notes:
     """What finalisers did, until it is told."""
 
-    def __init__(self) -> None:
-        """Nothing yet."""
-        self.waiting: deque[Callable[[], object]] = deque()
+    def __init__(self, lost: Callable[[int], object]) -> None:
+        """``lost`` takes how many there was no room for, where nobody calls or collects for long."""
+        self.waiting: deque[Note] = deque()
         """Adding to it is one step, which nothing comes in between of."""
+        self._tell_lost = lost
+        self._lost = 0
         renew_after_fork(self)
 
-    def add(self, work: Callable[[], object]) -> None:
-        """Note what is to be done outside of the garbage collector; it may not raise."""
-        self.waiting.append(work)
+    def add(self, note: Note) -> None:
+        """Note what is to be done outside of the garbage collector."""
+        if len(self.waiting) < MAX_NOTES:
+            self.waiting.append(note)
+        else:
+            self._lost += 1
 
-    def tell(self) -> None:
+    def tell(self, *, ends_spans: bool = True) -> None:
         """Do it all, in no span and no context of whoever happens to be here."""
-        if not self.waiting or (running and is_at_work()):
+        if not self.waiting or is_at_work():
             return
         before = contexts.current()
         contexts.attach(Context())
+        ends: list[Callable[[], object]] = []
         try:
             while self.waiting:
                 with suppress(IndexError):  # another thread was faster
-                    work = self.waiting.popleft()
-                    work()
+                    note = self.waiting.popleft()
+                    end = note()
+                    if end is not None:
+                        ends.append(end)
+            if ends_spans:
+                while ends:
+                    ends.pop(0)()
         finally:
+            self.waiting.extend(partial(_return, end) for end in ends)
             contexts.attach(before)
+        if self._lost:
+            lost, self._lost = self._lost, 0
+            self._tell_lost(lost)
 
     def renew_locks(self) -> None:
         """In a forked child: its parent tells what it has noted."""
         self.waiting.clear()
+        self._lost = 0
+
+
+def _return(end: Callable[[], object]) -> Callable[[], object]:
+    return end

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import weakref
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from functools import partial
@@ -69,7 +70,7 @@ class FastHistogram:
         self._histogram = histogram
         self._rehearsed: tuple[object, bool] = (None, False)
         """With which readers, and whether both ways made the same points."""
-        renew_after_fork(self)
+        _known.histograms.add(self)
 
     def bind(self, attributes: Attributes) -> Series:
         """One series; the attributes are not changed from now on."""
@@ -86,14 +87,6 @@ class FastHistogram:
     def real(self) -> Any:
         """The provider's histogram: the API's own has none until a provider is set."""
         return getattr(self._histogram, "_real_instrument", self._histogram)
-
-    def renew_locks(self) -> None:
-        """In a forked child: those of the SDK too, of which it renews few, for whoever shares them."""
-        with suppress(AttributeError):  # of a histogram that is not the SDK's
-            for owner in _owners_of_locks(self.real()._measurement_consumer):
-                for kind in (Lock, RLock):
-                    if isinstance(getattr(owner, "_lock", None), type(kind())):
-                        owner._lock = kind()
 
     def _resolve(self, storages: _Storages, attributes: Attributes) -> _Aggregates | None:
         histogram = self.real()
@@ -220,6 +213,33 @@ class _FastSeries:
             return
         if storages is not self._route[0] and self._meter._config.is_enabled and 0 <= value < inf:
             self._route = (storages, self._resolve(storages, self._attributes))
+
+
+class _Known:
+    """All histograms of this process, for as long as they live."""
+
+    def __init__(self) -> None:
+        self.histograms: weakref.WeakSet[FastHistogram] = weakref.WeakSet()
+        renew_after_fork(self)
+
+    def renew_locks(self) -> None:
+        """In a forked child: those of the SDK, of which it renews few, for whoever shares them."""
+        reals = [histogram.real() for histogram in self.histograms]
+        consumers = {id(found): found for real in reals if (found := _consumer_of(real))}
+        for consumer in consumers.values():
+            with suppress(AttributeError):  # where the SDK keeps them elsewhere
+                for owner in _owners_of_locks(consumer):
+                    for kind in (Lock, RLock):
+                        if isinstance(getattr(owner, "_lock", None), type(kind())):
+                            owner._lock = kind()
+
+
+_known = _Known()
+
+
+def _consumer_of(histogram: Any) -> Any:
+    """What a provider's histograms have in common; None of one that is not the SDK's."""
+    return getattr(histogram, "_measurement_consumer", None)
 
 
 def _owners_of_locks(consumer: Any) -> Iterator[Any]:

@@ -79,6 +79,8 @@ class RedisCacheInstrumentor(BaseInstrumentor):  # type: ignore[misc]  # untyped
     def _uninstrument(self, **_: Any) -> None:
         """Put every class back as it was; counts stay exported as they are."""
         self._seams.detach()
+        if self._tallies is not None:
+            self._tallies.notes.tell()
         if self._watch is not None:
             self._watch.close()
 

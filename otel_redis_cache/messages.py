@@ -8,6 +8,7 @@ as ``xread()`` gives it, or its fields alone, decoded or not.
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from types import TracebackType
 from typing import Any
 
@@ -47,7 +48,9 @@ def payload_of(message: Any) -> Any:
         if raised_by_handler(fault):
             raise
         contain("consume", fault)
-        return propagation.content_of(message)
+        with suppress(Exception):
+            return propagation.content_of(message)
+        return message
 
 
 class consumed:  # noqa: N801  # read as a statement: `with consumed(message):`
@@ -91,7 +94,7 @@ class consumed:  # noqa: N801  # read as a statement: `with consumed(message):`
         try:
             self._consumption.begin()
         except BaseException:  # out of a signal handler, and there will be no __exit__
-            self._consumption.close(0)
+            self._consumption.end(None, 0)
             raise
         return self._consumption.span
 
@@ -104,7 +107,4 @@ class consumed:  # noqa: N801  # read as a statement: `with consumed(message):`
         """Up to here."""
         consumption, self._consumption = self._consumption, None
         if consumption is not None:
-            try:
-                consumption.end(error)
-            finally:
-                consumption.close(time.perf_counter_ns() - self._started)
+            consumption.end(error, time.perf_counter_ns() - self._started)

@@ -66,7 +66,7 @@ def _callback(
     counts: Tallies, metric: str, read: Callable[[], Points]
 ) -> Callable[[CallbackOptions], Iterable[Observation]]:
     def observe(_: CallbackOptions) -> Iterable[Observation]:
-        counts.notes.tell()
+        counts.notes.tell(ends_spans=False)
         is_left = metric in counts.left
         return [
             Observation(value, found)

@@ -30,7 +30,7 @@ from otel_redis_cache.calls import Attempts, Batch, Call, open_scope, scope_here
 from otel_redis_cache.commands import Commands, operation_of
 from otel_redis_cache.consumption import Consumption
 from otel_redis_cache.descriptions import Descriptions, failed_attributes
-from otel_redis_cache.facts import Contact
+from otel_redis_cache.facts import Contact, Target
 from otel_redis_cache.guard import contain, harmless
 from otel_redis_cache.judge import Judge, failed_commands, first_failure, replies_of
 from otel_redis_cache.latencies import Latencies
@@ -114,13 +114,12 @@ class Observer:
     ) -> Call | None:
         """A call for one command; None where there is nothing to observe."""
         try:
-            if self._notes.waiting:
-                self._notes.tell()
             scope = open_scope.get()
             head = args[0] if args else None
             is_usual = (
                 self.is_settled
                 and not garbage.running
+                and not self._notes.waiting
                 and (scope is None or scope.call is None)
                 and contexts.SUPPRESSING.isdisjoint(contexts.current())
                 # The type first: other things may compare as they like.
@@ -204,7 +203,14 @@ class Observer:
             and self._observes(subscriber, ())
         ):
             target = clients.target_of_subscriber(subscriber)
-            self._traffic.receive(target, cast("Sequence[object]", response))
+            self._receive(target, cast("Sequence[object]", response))
+
+    @harmless("traffic")
+    def _receive(self, target: Target, message: Sequence[object]) -> None:
+        if garbage.running and garbage.is_at_work():
+            self._notes.add(partial(self._receive, target, message))
+        else:
+            self._traffic.receive(target, message)
 
     @harmless("traffic")
     def adopt(self, subscriber: object, cluster_subscriber: object) -> None:
@@ -226,6 +232,8 @@ class Observer:
             return False
         if not is_late and contexts.is_suppressed():
             return False
+        if self._notes.waiting:
+            self._notes.tell()
         if not is_late and not self._has_looked:
             self._look_around(client)
         self.is_settled = self.is_heard and self._has_looked and not self.is_off
@@ -378,7 +386,7 @@ class Observer:
                 self._start(call)
             except Exception as fault:
                 contain(self, "start", fault)
-        if self._propagates and propagation.sends_messages(call.commands):
+        if self._propagates and not call.is_late and propagation.sends_messages(call.commands):
             self._propagate(call)
         if call.span is None:
             call.started = perf_counter_ns()
@@ -440,13 +448,14 @@ class Observer:
 
     # After the call.
 
-    def end(self, call: Call, error: BaseException | None, ended: int = 0) -> None:
+    def end(self, call: Call, error: BaseException | None, noted: int = 0) -> None:
         """What came of it: counted, recorded, and put on the span before that ends."""
-        ended = ended or perf_counter_ns()
+        ended = noted or perf_counter_ns()
         call.elapsed = ended - call.started
         call.scope.is_busy = True
         if garbage.running and garbage.is_at_work():
-            self._notes.add(partial(self.end, call, error, ended))
+            self._notes.add(partial(self._end_noted, call, error, ended))
+            call.is_noted = True
             return
         self._judge.judge(call, error)
         server = self._outages.servers.get(call.target)
@@ -464,7 +473,7 @@ class Observer:
                 contain(self, "count", fault)
         if call.attempts is not None or call.local is not None or call.outcome.touches:
             self._count_more(call, error)
-        if call.is_recorded or call.deferred:
+        if (call.is_recorded or call.deferred) and not noted:
             self._tell_span(call, error)
         if self._records_durations:
             cache = call.outcome.only_cache if self._names_caches and not call.blocks else None
@@ -503,7 +512,8 @@ class Observer:
     def end_span(self, call: Call) -> None:
         """Back to the span that was current before; the call's own ends, whatever happened."""
         if garbage.running and garbage.is_at_work():
-            self._notes.add(partial(self.end_span, call))
+            if not call.is_noted:
+                self._notes.add(partial(partial, self.end_span, call))
             return
         try:
             before = call.context_before
@@ -518,6 +528,19 @@ class Observer:
                     self.recorder.end(span, call.started_unix + call.elapsed)
                 except Exception as fault:
                     contain(self, "finish", fault)
+
+    def _end_noted(
+        self, call: Call, error: BaseException | None, ended: int
+    ) -> Callable[[], object] | None:
+        """What ended in the garbage collector counts now; gives what ends its span."""
+        self.end(call, error, ended)
+        has_span = call.span is not None or call.deferred
+        return partial(self._end_noted_span, call, error) if has_span else None
+
+    def _end_noted_span(self, call: Call, error: BaseException | None) -> None:
+        if call.is_recorded or call.deferred:
+            self._tell_span(call, error)
+        self.end_span(call)
 
     @harmless("outage")
     def _follow(self, call: Call, error: BaseException | None) -> None:

@@ -54,7 +54,7 @@ def options(operands: Operands, start: int) -> Mapping[str, object]:
     if len(operands) == start + 2:
         name, value = operands[start:]
         # Most are a time to live: read several times in a command, and the same in the next ones.
-        if type(name) is str and type(value) is int:
+        if type(name) is str and name in DEADLINES and type(value) is int:
             return _one_option(name, value)
     return _options(operands, start)
 
@@ -102,7 +102,7 @@ def seconds_by_option(
 def key_bytes(key: object) -> bytes | None:
     """A key as Redis compares it: ``a``, ``b"a"`` and ``1``, ``"1"`` are the same.
 
-    None for what no client sends, which may not even be hashable.
+    What only an encoder of the application's own can send is known by its hash; None for what has none.
     """
     if isinstance(key, bytes):
         return key
@@ -113,6 +113,8 @@ def key_bytes(key: object) -> bytes | None:
     if isinstance(key, int | float):
         with suppress(ValueError):  # of thousands of digits
             return repr(key).encode()
+    with suppress(Exception):  # of the application's own
+        return f"{type(key).__qualname__} {hash(key)}".encode()
     return None
 
 

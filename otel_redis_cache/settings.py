@@ -502,11 +502,19 @@ def parse(name: str, value: object) -> Any:
     facts = FIELDS[name].metadata
     with suppress(Exception):  # a keyword may be an object that answers as it likes
         return facts["parse"](value)
-    shown = _brief.repr(without_secrets(value) if name == "watch" else value)[:80]
-    if name == "key_secret":
-        shown = "(not shown)"
+    shown = "(not shown)"
+    if name != "key_secret":
+        shown = _shown(without_secrets(value) if name == "watch" else value)
     message = f"{name} is {shown}; allowed: {facts['allowed']}"
     raise SettingError(message, name)
+
+
+def _shown(value: object) -> str:
+    with suppress(
+        Exception
+    ):  # it may show itself as it likes, and a number have thousands of digits
+        return _brief.repr(value)[:80]
+    return f"a value of type {type(value).__name__}"
 
 
 def _from_environment(environ: Mapping[str, str], skip: Mapping[str, object]) -> dict[str, Any]:

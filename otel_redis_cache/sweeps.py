@@ -6,14 +6,15 @@ applies; they have durations, but neither spans of their own, unless asked for, 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextvars import ContextVar
+from functools import partial
 from time import time_ns
 from typing import cast
 
 from opentelemetry.trace import Span, SpanKind
 
-from otel_redis_cache import clients, contexts, failures
+from otel_redis_cache import clients, contexts, failures, garbage
 from otel_redis_cache import conventions as names
 from otel_redis_cache.caches import Caches
 from otel_redis_cache.facts import UNKNOWN_TARGET, Outcome
@@ -119,17 +120,26 @@ class Sweep:
     def end(self, error: BaseException | None, outcome: str, elapsed: int) -> None:
         """What came of it, after so many nanoseconds: counted, described, recorded."""
         self._scope.close()
-        effect = self._effect_of(outcome)
-        self._count(effect)
-        if self._open is not None:
-            self._describe_end(self._open.span, error)
-        self._record_duration(effect, elapsed)
+        span = None if self._open is None else self._open.span
+        if garbage.is_at_work():
+            tell = partial(self._tell, span, error, outcome, elapsed)
+            self.recorder.tallies.notes.add(partial(self._end_noted, tell, span, elapsed))
+            self._open = None
+            return
+        self._tell(span, error, outcome, elapsed)
 
     def close(self, elapsed: int) -> None:
         """Leave nothing behind: no span, and no sweep in the context."""
         self._scope.close()
+        entered, self._open = self._open, None
+        if garbage.is_at_work():
+            if entered is not None:
+                end = partial(self._end_span, entered.span, elapsed)
+                self.recorder.tallies.notes.add(lambda: end)
+            return
         try:
-            self._end_span(elapsed)
+            if entered is not None:
+                self._leave(entered, elapsed)
         finally:
             if open_sweep.get() is self._scope:
                 open_sweep.set(self._outer)
@@ -154,6 +164,22 @@ class Sweep:
                 names.SPAN_OF_INVALIDATION, lambda: attributes, self._started, SpanKind.INTERNAL
             )
         )
+
+    def _tell(
+        self, span: Span | None, error: BaseException | None, outcome: str, elapsed: int
+    ) -> None:
+        effect = self._effect_of(outcome)
+        self._count(effect)
+        if span is not None:
+            self._describe_end(span, error)
+        self._record_duration(effect, elapsed)
+
+    def _end_noted(
+        self, tell: Callable[[], None], span: Span | None, elapsed: int
+    ) -> Callable[[], object] | None:
+        """What ended in the garbage collector counts now; gives what ends its span."""
+        tell()
+        return None if span is None else partial(self._end_span, span, elapsed)
 
     def _effect_of(self, outcome: str) -> str:
         if outcome == "success":
@@ -202,11 +228,12 @@ class Sweep:
             self.recorder.record_invalidation(system, self._cache, self._reason, effect, elapsed)
 
     @harmless("invalidation")
-    def _end_span(self, elapsed: int) -> None:
-        entered, self._open = self._open, None
-        if entered is None:
-            return
+    def _leave(self, entered: contexts.Entered, elapsed: int) -> None:
         try:
             entered.leave()
         finally:
-            self.recorder.end(entered.span, self._started + elapsed)
+            self._end_span(entered.span, elapsed)
+
+    @harmless("invalidation")
+    def _end_span(self, span: Span, elapsed: int) -> None:
+        self.recorder.end(span, self._started + elapsed)

@@ -12,6 +12,7 @@ import weakref
 from collections import deque
 from collections.abc import Callable
 from collections.abc import Set as AbstractSet
+from functools import partial
 from typing import Generic, TypeVar
 
 from otel_redis_cache import conventions as names
@@ -133,7 +134,7 @@ class Tallies:
         self.pools = Pools()
         self.pool_names = FirstNames()
         self.pool_timeouts: Tally[str] = Tally()
-        self.notes = Notes()
+        self.notes = Notes(partial(self.errors.add, names.FINALISER))
         """What finalisers did, and nobody has counted yet."""
         self.series: dict[str, dict[object, Attributes]] = {}
         """Attribute sets of each histogram, by what they are made of, so that each is made once."""

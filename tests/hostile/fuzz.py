@@ -19,10 +19,12 @@ from typing import Any
 import click
 
 CORPUS = Path(__file__).parent / "corpus"
-MODULES = ("tests.hostile.test_calls", "tests.hostile.test_texts")
+MODULES = tuple(f"tests.hostile.test_{name}" for name in ("calls", "messages", "texts"))
 MAX_BYTES = 4_096
 KEPT = 400
-"""Inputs of a target that are kept: the shortest ones."""
+"""Inputs of a target that are kept: the shortest ones, and all that failed."""
+FAILED = ("crash-", "timeout-", "oom-")
+"""How libFuzzer names the file of an input that failed."""
 
 
 def targets() -> dict[str, Callable[[bytes], object]]:
@@ -42,9 +44,10 @@ def kept(target: str) -> Iterator[bytes]:
         yield base64.b64decode(line)
 
 
-def keep(target: str, inputs: list[bytes]) -> None:
-    """Keep these, and no others."""
-    chosen = sorted({*inputs}, key=lambda given: (len(given), given))[:KEPT]
+def keep(target: str, inputs: set[bytes], failed: set[bytes]) -> None:
+    """Keep these, and no others; of those that did not fail the shortest."""
+    well = sorted(inputs - failed, key=lambda given: (len(given), given))
+    chosen = [*sorted(failed), *well][: max(KEPT, len(failed))]
     lines = (base64.b64encode(given).decode() + "\n" for given in chosen)
     CORPUS.mkdir(exist_ok=True)
     (CORPUS / f"{target}.txt").write_text("".join(lines), encoding="ascii")
@@ -79,7 +82,8 @@ def _runs_well(target: str, runs: int) -> bool:
         ran = subprocess.run(
             [*command, "--runs", str(runs), "--folder", name], check=False, cwd=CORPUS.parents[2]
         )
-        keep(target, [path.read_bytes() for path in folder.iterdir()])
+        found = {path.read_bytes(): path.name.startswith(FAILED) for path in folder.iterdir()}
+        keep(target, {*found}, {given for given, has_failed in found.items() if has_failed})
         return ran.returncode == 0
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, NoReturn
 
 from hypothesis import strategies as st
@@ -26,6 +27,10 @@ class Hostile:
     __str__ = __repr__ = __bool__ = __len__ = __iter__ = __index__ = refuse
     __eq__ = __getitem__ = __call__ = refuse
     __hash__ = refuse
+
+
+class HostileMapping(Hostile, Mapping[Any, Any]):
+    """The same of what says that it is a mapping."""
 
 
 class Odd(str):

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     C = TypeVar("C", bound=DockerContainer)
 
 MAX_RERUNS = 10
-"""Tests that may fail once with `--reruns 1`: more have another cause than a busy machine."""
+"""Failures that may be tried again with `--reruns`: more have another cause than a busy machine."""
 
 _BUILDS = {
     "collector_binary": "build-collector",
@@ -421,7 +421,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         )
     if (reruns := _reruns(terminalreporter.config)) > MAX_RERUNS:
         terminalreporter.line(
-            f"{reruns} tests failed once; that is more than {MAX_RERUNS} a busy machine explains: it fails.",
+            f"{reruns} failures were tried again; that is more than {MAX_RERUNS} a busy machine explains: it fails.",
             red=True,
             bold=True,
         )

@@ -1,7 +1,7 @@
 """A process whose garbage is collected at every line of OpenTelemetry's SDK and of this package.
 
 At each line, once, what an application has thrown away dies in a reference cycle: a transaction that
-watches, a client, a subscriber, and an object that calls Redis in its `__del__`. All series of a metric
+watches, a client, a subscriber, a consumer at work, and an object that calls Redis in its `__del__`. All series of a metric
 are one, so that whatever is recorded there waits for what was interrupted. It says what was done, and
 what telemetry has of it.
 """
@@ -14,7 +14,9 @@ import json
 import sys
 import threading
 from collections import Counter
+from collections.abc import Iterator
 from contextlib import suppress
+from contextvars import copy_context
 from pathlib import Path
 from types import CodeType, FrameType
 from typing import Any
@@ -29,7 +31,7 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor, SimpleSpanProcess
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 import otel_redis_cache
-from otel_redis_cache import RedisCacheInstrumentor, conventions, health, snapshot
+from otel_redis_cache import RedisCacheInstrumentor, consumed, conventions, health, snapshot
 
 DELTA = AggregationTemporality.DELTA
 METRICS = str(Path(sdk_metrics.__file__).parent)
@@ -42,7 +44,9 @@ HEAP = 250
 
 CALLS, USES = "db.client.operation.duration", "db.client.connection.use_time"
 LOOKUPS, WRITES, REMOVED = "cache.requests", "cache.writes", "cache.invalidations"
-WATCHED = (CALLS, USES, LOOKUPS, WRITES, REMOVED)
+CONSUMED = "process"
+"""The name of a span; the others are those of metrics."""
+WATCHED = (CALLS, USES, LOOKUPS, WRITES, REMOVED, CONSUMED)
 
 
 class Telemetry:
@@ -84,7 +88,8 @@ class Telemetry:
                 values = [getattr(p, "count", getattr(p, "value", 0)) for p in found.data_points]
                 self._seen[metric.name] *= found.aggregation_temporality is DELTA
                 self._seen[metric.name] += sum(values)
-        return Counter(self._seen)
+        names = Counter(span.name for span in self._spans.get_finished_spans())
+        return Counter({**self._seen, CONSUMED: names[CONSUMED]})
 
     def peers(self) -> Counter[str]:
         """How many spans say so: who is called, and who answers."""
@@ -102,15 +107,16 @@ class Litter:
         self._made = 0
         self.deaths = 0
         self.done: Counter[str] = Counter()
-        """What telemetry is to have of it, by the names of metrics."""
+        """What telemetry is to have of it."""
 
     def make(self) -> list[Any]:
         """A reference cycle that nothing else holds."""
         self._made += 1
         transaction = self._shared.pipeline()
         transaction.watch("late:1")
-        cycle: list[Any] = [transaction, Held(self)]
-        self.done.update({CALLS: 1, USES: 1})
+        copy_context().run(next, consumer := consume())
+        cycle: list[Any] = [transaction, consumer, Held(self)]
+        self.done.update({CALLS: 1, USES: 1, CONSUMED: 1})
         if self._made % 8 == 0:
             client = redis.Redis(**self._options)
             client.ping()
@@ -127,6 +133,12 @@ class Litter:
         self._shared.pipeline().set("late:1", "x", ex=60).get("late:2").execute()
         self.done.update({CALLS: 2, USES: 2, LOOKUPS: 2, WRITES: 1})
         self.deaths += 1
+
+
+def consume() -> Iterator[None]:
+    """A consumer that is thrown away at work."""
+    with consumed({"type": "message", "channel": b"news", "data": b"x"}):
+        yield
 
 
 class Held:
@@ -224,6 +236,7 @@ def main(host: str, port: str, path: str, temporality: str) -> None:
     collector.heap.clear()
     gc.collect()
     expected = {name: before[name] + runs * once[name] + litter.done[name] for name in WATCHED}
+    snapshot()  # a collection alone ends no spans
     seen = telemetry.counts()
     sys.stdout.write(
         json.dumps(

@@ -147,6 +147,7 @@ def test_every_step_that_is_counted_can_break() -> None:
         "snapshot",
         "health",  # tests/integration/test_snapshot.py
         "watch",  # tests/integration/test_watch.py
+        "finaliser",  # tests/safety/test_garbage.py
     }
 
 

@@ -6,12 +6,14 @@ import json
 import os
 import select
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from typing import Any
 
+import pytest
 import redis
 
+from otel_redis_cache import histograms
 from tests.real.servers import RedisServer
 from tests.recording import Recording
 
@@ -127,3 +129,24 @@ def test_a_fork_while_a_thread_is_inside_the_sdk_leaves_none_of_its_locks_held(
         finally:
             done.set()
             holder.join()
+
+
+def test_a_fork_renews_the_locks_of_each_provider_once(
+    valkey_server: RedisServer, recording: Recording, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many histograms it has: with many series that takes long."""
+    recording.instrument(metrics="default,connections,size")
+    with redis.Redis(host=valkey_server.host, port=valkey_server.port) as client:
+        client.set("user:1", "x", ex=60)
+        client.get("user:1")
+    renewed: list[Any] = []
+    owners_of_locks = histograms._owners_of_locks
+
+    def watched(consumer: Any) -> Iterator[Any]:
+        renewed.append(consumer)
+        return owners_of_locks(consumer)
+
+    monkeypatch.setattr(histograms, "_owners_of_locks", watched)
+    times, consumers = in_child(lambda: [len(renewed), len({*map(id, renewed)})])
+
+    assert times == consumers > 0

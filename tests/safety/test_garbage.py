@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import json
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from contextvars import copy_context
 from pathlib import Path
 from types import FrameType
@@ -19,7 +21,13 @@ from opentelemetry.instrumentation.utils import suppress_instrumentation
 from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
 
 import otel_redis_cache
-from otel_redis_cache import garbage, invalidate
+from otel_redis_cache import (
+    RedisCacheInstrumentor,
+    consumed,
+    garbage,
+    invalidate,
+    invalidate_async,
+)
 from tests.real.servers import RedisServer
 from tests.recording import Recording, attributes_of
 
@@ -160,6 +168,190 @@ async def test_a_call_whose_coroutine_is_collected_ends_its_span_afterwards(
         "STRLEN",
         ("GET", "GeneratorExit"),
     }
+
+
+@pytest.mark.parametrize("wait", ["asynchronously", "in a generator"])
+async def test_a_consumer_that_is_collected_ends_its_span_afterwards(
+    client: Any, recording: Recording, wait: str
+) -> None:
+    def work() -> Iterator[None]:
+        with consumed({"type": "message", "channel": b"news", "data": b"x"}):
+            yield
+
+    async def work_asynchronously() -> None:
+        with consumed({"type": "message", "channel": b"news", "data": b"x"}):
+            await asyncio.sleep(60)
+
+    recording.tracer_provider.add_span_processor(watching := Watching())
+    recording.instrument()
+    if wait == "in a generator":
+        copy_context().run(next, working := work())
+    else:
+        copy_context().run((working := work_asynchronously()).send, None)
+    cycle: list[Any] = [working]
+    cycle.append(cycle)
+    del working, cycle
+    gc.collect()
+    assert watching.seen == []
+    client.strlen("user:1")
+
+    assert watching.seen == [("process", False), ("STRLEN", False)]
+    assert attributes_of(recording.spans()[0])["error.type"] == "GeneratorExit"
+
+
+async def test_an_invalidation_that_is_collected_is_told_afterwards(
+    valkey_server: RedisServer, client: Any, recording: Recording
+) -> None:
+    client.mset({"page:1": 1, "page:2": 2})
+    recording.tracer_provider.add_span_processor(watching := Watching())
+    async with redis.asyncio.Redis(host=valkey_server.host, port=valkey_server.port) as late:
+        await late.ping()
+        recording.instrument()
+        working: Any = invalidate_async(late, "page:*")
+        copy_context().run(working.send, None)
+        cycle: list[Any] = [working]
+        cycle.append(cycle)
+        del working, cycle
+        gc.collect()
+        assert watching.seen == []
+        client.strlen("user:1")
+
+    assert watching.seen == [("cache.invalidate", False), ("STRLEN", False)]
+    assert attributes_of(recording.spans()[0])["error.type"] == "GeneratorExit"
+    assert recording.counts("cache.invalidation.requests") == {("page", "delete", "error"): 1}
+    assert recording.counts("cache.invalidation.duration") == {("page", "delete", "error"): 1}
+
+
+class Asking(SpanProcessor):
+    """Calls Redis where a span ends."""
+
+    def __init__(self, client: Any) -> None:
+        self._client = client
+        self.ended: list[str] = []
+
+    def on_end(self, span: ReadableSpan) -> None:
+        self.ended.append(span.name)
+        if len(self.ended) < 10:
+            self._client.get("processor:1")
+
+
+def test_what_a_span_processor_calls_where_a_span_ends_is_not_observed(
+    client: Any, recording: Recording
+) -> None:
+    recording.tracer_provider.add_span_processor(asking := Asking(client))
+    recording.instrument()
+    client.strlen("user:1")
+    client.pipeline().strlen("user:1").execute()
+
+    assert asking.ended == ["STRLEN", "STRLEN"]
+    assert recording.lookups() == {}
+
+
+async def test_no_span_ends_within_a_collection(
+    valkey_server: RedisServer, recording: Recording
+) -> None:
+    """The metrics SDK holds a lock there, and what a span processor does may wait for it."""
+    recording.tracer_provider.add_span_processor(watching := Watching())
+    async with redis.asyncio.Redis(host=valkey_server.host, port=valkey_server.port) as client:
+        await client.ping()
+        instrumentor = recording.instrument()
+        waiting: Any = client.get("user:1")
+        copy_context().run(waiting.send, None)
+        cycle: list[Any] = [waiting]
+        cycle.append(cycle)
+        del waiting, cycle
+        gc.collect()
+        for _ in range(2):
+            assert recording.counts("db.client.operation.duration") == {("GET", "GeneratorExit"): 1}
+            assert watching.seen == []
+        instrumentor.uninstrument()
+
+    assert watching.seen == [("GET", False)]
+    assert attributes_of(recording.span())["error.type"] == "GeneratorExit"
+    assert recording.counts("db.client.operation.duration") == {("GET", "GeneratorExit"): 1}
+
+
+@pytest.mark.parametrize("told_by", ["a pipeline", "invalidate", "a subscriber", "uninstrument"])
+async def test_a_span_that_was_left_ends_with_whatever_comes_next(
+    valkey_server: RedisServer, client: Any, recording: Recording, told_by: str
+) -> None:
+    async with redis.asyncio.Redis(host=valkey_server.host, port=valkey_server.port) as late:
+        await late.ping()
+        instrumentor = recording.instrument(metrics="default,pubsub")
+        subscriber = client.pubsub()
+        subscriber.subscribe("news")
+        recording.take()
+        waiting: Any = late.get("user:1")
+        copy_context().run(waiting.send, None)
+        cycle: list[Any] = [waiting]
+        cycle.append(cycle)
+        del waiting, cycle
+        gc.collect()
+        assert recording.spans() == []
+        if told_by == "a pipeline":
+            client.pipeline().strlen("user:1").execute()
+        elif told_by == "invalidate":
+            invalidate(client, "page:*")
+        elif told_by == "a subscriber":
+            with redis.Redis(host=valkey_server.host, port=valkey_server.port) as other:
+                RedisCacheInstrumentor.uninstrument_client(other)
+                with suppress_instrumentation():
+                    other.publish("news", "x")
+            while subscriber.get_message(timeout=5)["type"] != "message":
+                pass
+        else:
+            instrumentor.uninstrument()
+        subscriber.close()
+
+    assert recording.operations()[0] == "GET"
+
+
+def test_a_refused_checkout_in_a_finaliser_is_a_timeout(
+    valkey_server: RedisServer, recording: Recording
+) -> None:
+    pool = redis.ConnectionPool(host=valkey_server.host, port=valkey_server.port, max_connections=1)
+    client = redis.Redis(connection_pool=pool)
+    recording.instrument(metrics="default,connections")
+    client.ping()
+    taken = pool.get_connection()
+    counted: list[int] = []
+
+    def call() -> None:
+        with suppress(redis.ConnectionError):
+            client.get("late:1")
+        timeouts = RedisCacheInstrumentor.observers()[0].recorder.tallies.pool_timeouts
+        counted.append(len(timeouts.items()))
+
+    Dying(call)
+    gc.collect()
+    pool.release(taken)
+
+    assert counted == [0]
+    assert list(recording.counts("db.client.connection.timeouts").values()) == [1]
+    client.close()
+
+
+def test_notes_are_bounded_and_what_is_lost_is_said(
+    client: Any, recording: Recording, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(garbage, "MAX_NOTES", 3)
+    recording.instrument()
+    for _ in range(5):
+        Dying(lambda: client.get("late:1"))
+        gc.collect()
+    client.strlen("user:1")
+
+    assert recording.lookups() == {("late", "miss"): 3}
+    assert recording.counts("otel_redis_cache.errors") == {"finaliser": 2}
+
+
+def test_a_finaliser_sends_no_context_along(client: Any, recording: Recording) -> None:
+    recording.instrument(propagate_context=True)
+    with recording.tracer.start_as_current_span("request"):
+        Dying(lambda: client.xadd("late", {"a": "1"}))
+        gc.collect()
+
+    assert [fields for _, fields in client.xrange("late")] == [{b"a": b"1"}]
 
 
 def test_a_forked_child_does_not_count_what_its_parent_has_noted(

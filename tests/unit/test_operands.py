@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import ctypes
+import uuid
+import weakref
 
 import pytest
 
 from otel_redis_cache.lookups import PROBE_KEYS
-from otel_redis_cache.operands import number, seconds_by_option, word
+from otel_redis_cache.operands import distinct, key_bytes, number, options, seconds_by_option, word
 
 NOW = 1_700_000_000.0
 
@@ -48,3 +50,25 @@ def test_a_relative_time_counts_only_where_it_is_asked_for() -> None:
 
 def test_a_count_beyond_what_was_asked_for_takes_no_memory() -> None:
     assert len(PROBE_KEYS.found(("user:1",), 10**12)) == 2  # no answer to one lookup
+
+
+class Key:
+    """Of an application that has an encoder of its own."""
+
+
+def test_keys_of_the_applications_own_kind_are_told_apart_and_not_kept() -> None:
+    one, same, other = uuid.UUID(int=1), uuid.UUID(int=1), uuid.UUID(int=2)
+    key = Key()
+    name, is_alive = key_bytes(key), weakref.ref(key)
+    del key
+
+    assert key_bytes(one) == key_bytes(same) != key_bytes(other)
+    assert distinct([one, other, same, None, 10**5_000, 10**5_001]) == 5
+    assert distinct([[], {}]) == 1
+    assert name is not None
+    assert is_alive() is None
+
+
+def test_no_argument_is_kept_but_what_an_option_is_given() -> None:
+    assert options(("key", "value", "EX", 60), 2) is options(("key", "value", "EX", 60), 2)
+    assert options(("secret", 60), 0) is not options(("secret", 60), 0)

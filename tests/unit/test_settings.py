@@ -103,6 +103,7 @@ def test_every_field_has_an_environment_test() -> None:
         ("hit_ratio_window", float("nan"), "nan"),
         ("on_conflict", "ignore", "'ignore'"),
         ("watch", "cache:6379", "'cache:6379'"),
+        pytest.param("load_window", 10**5_000, "a value of type int", id="thousands of digits"),
         ("watch", "http://user:secret@cache?password=secret", "'http://cache'"),
         ("watch", b"redis://:secret@cache", "<class 'bytes'>"),
     ],
