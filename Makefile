@@ -10,7 +10,7 @@ export COMPOSE_FILE ?= collector-config/compose.yaml
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install demo test check format dist bench bench-memory load top-load collector dashboards pictures up down golden sampler-coverage namespaces-coverage hostile soak constraints clean
+.PHONY: help install demo test check audit format dist bench bench-memory load top-load collector dashboards pictures up down golden sampler-coverage namespaces-coverage hostile soak constraints clean
 
 help: ## List what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -24,13 +24,17 @@ test: .venv/.installed-dev ## Run the tests on real servers and a real Collector
 	@collector-config/build-collector >/dev/null || echo "The tests will say what they skip without a Collector."
 	$(bin)/python -m pytest $(ARGS)
 
-check: .venv/.installed-dev ## Lint, format, types, layers, spelling
+check: .venv/.installed-dev ## Lint, format, types, layers, spelling, licences, known vulnerabilities
 	$(bin)/ruff check .
 	$(bin)/ruff format --check .
 	$(bin)/pyright --pythonpath $(bin)/python
 	$(bin)/mypy
 	$(bin)/lint-imports
 	$(bin)/codespell
+	$(bin)/python -m tests.dependencies.audit
+
+audit: .venv/.installed-dev ## Licences, pins and known vulnerabilities; fails where no advisories can be had
+	$(bin)/python -m tests.dependencies.audit --strict
 
 format: .venv/.installed-dev ## Format the code and repair what ruff can repair
 	$(bin)/ruff check --fix-only .

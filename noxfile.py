@@ -19,6 +19,8 @@ BEHAVIOUR = (
     "tests/safety",
     "tests/golden",
     "tests/coexistence",
+    # What they need beside the client is all there; the command line is not.
+    *(f"tests/privacy/test_{name}.py" for name in ("clients", "commands", "opt_ins")),
 )
 
 

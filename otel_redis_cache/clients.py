@@ -11,7 +11,7 @@ from typing import Any, cast
 from weakref import ref
 
 from otel_redis_cache import clusters, databases
-from otel_redis_cache.clusters import CLUSTERS, MAX_SEEDS, Seeds, lineage
+from otel_redis_cache.clusters import CLUSTERS, MAX_SEEDS, Seeds, host_of, lineage
 from otel_redis_cache.conventions import REDIS, VALKEY
 from otel_redis_cache.facts import Target
 
@@ -231,12 +231,7 @@ def _configured_address(pool: Any) -> tuple[str, int | None]:
     if (path := kwargs.get("path")) is not None:
         return str(path), None
     port = int(kwargs.get("port") or DEFAULT_PORT)
-    return host_of(kwargs), None if port == DEFAULT_PORT else port
-
-
-def host_of(kwargs: Mapping[str, Any]) -> str:
-    """As a connection is told it; somebody's URL in the place of a host may carry a password."""
-    return str(kwargs.get("host") or "localhost").rpartition("@")[2].rpartition("://")[2]
+    return host_of(kwargs.get("host")), None if port == DEFAULT_PORT else port
 
 
 def _address_of(seeds: Seeds) -> tuple[str, int | None]:
@@ -251,7 +246,7 @@ def _address_of(seeds: Seeds) -> tuple[str, int | None]:
 def _sentinels(pool: Any) -> Iterable[str]:
     for sentinel in pool.sentinel_manager.sentinels[:5]:
         kwargs = sentinel.connection_pool.connection_kwargs
-        yield f"{kwargs.get('host', 'localhost')}:{kwargs.get('port', 26379)}"
+        yield f"{host_of(kwargs.get('host'))}:{kwargs.get('port', 26379)}"
 
 
 def _system(client: Any) -> str:

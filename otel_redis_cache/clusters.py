@@ -42,6 +42,11 @@ def shared_by(client: Any) -> Any:
     return manager if manager is None or hasattr(manager, "__weakref__") else client
 
 
+def host_of(host: object) -> str:
+    """As a connection is told it; somebody's URL in the place of a host may carry a password."""
+    return str(host or "localhost").rpartition("@")[2].rpartition("://")[2]
+
+
 def keep_seeds(shared: Any, nodes: Iterable[Any] | None = None) -> None:
     """Remember where a client starts from: it soon knows the nodes that it found instead."""
     known = shared.nodes_manager.startup_nodes.values() if nodes is None else nodes
@@ -57,7 +62,7 @@ def seeds_of(shared: Any) -> Seeds:
 
 
 def _addresses(nodes: Iterable[Any]) -> Seeds:
-    return tuple(sorted({(str(node.host), int(node.port)) for node in nodes}))
+    return tuple(sorted({(host_of(node.host), int(node.port)) for node in nodes}))
 
 
 def asks_by_itself(client: Any) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from otel_redis_cache import conventions as names
@@ -14,6 +15,9 @@ from otel_redis_cache.spans import Checked, are_plain
 
 MAX_STARTS = 2_048
 """Servers, commands and numbers of operands whose attributes are remembered."""
+
+_DIGEST = re.compile(r"[0-9A-Fa-f]{40}")
+_FUNCTION = re.compile(r"[A-Za-z0-9_]+")
 
 MAX_KEYS = 10
 """Keys that the opt-in ``cache.key`` shows."""
@@ -68,8 +72,8 @@ class Descriptions:
             command = commands[0]
             if self._query_text == "sanitized":
                 attributes[names.DB_QUERY_TEXT] = self._commands.text_of(command)
-            if command.rule.procedure and command.operands:
-                attributes[names.DB_STORED_PROCEDURE_NAME] = key_text(command.operands[0])[:64]
+            if command.rule.procedure and (procedure := procedure_of(command)):
+                attributes[names.DB_STORED_PROCEDURE_NAME] = procedure
         elif commands:
             attributes[names.DB_OPERATION_BATCH_SIZE] = len(commands)
         return attributes
@@ -100,6 +104,13 @@ class Descriptions:
 
     def _text_with_keys(self, command: Command) -> str:
         return self._commands.text_with_keys(command, key_text)
+
+
+def procedure_of(command: Command) -> str:
+    """The digest or the function that is called; empty where it can be neither, and may be anything."""
+    name = key_text(command.operands[0])[:64] if command.operands else ""
+    form = _DIGEST if command.rule.name.startswith("EVALSHA") else _FUNCTION
+    return name if form.fullmatch(name) else ""
 
 
 def outcome_attributes(outcome: Outcome) -> dict[str, AttributeValue]:

@@ -142,6 +142,7 @@ class Recording:
                     span.status.status_code is StatusCode.ERROR,
                     attributes_of(span),
                     self._starts.attributes_of(span),
+                    tuple(_others_of(span)),
                 )
             )
 
@@ -168,6 +169,13 @@ class Starts(SimpleSpanProcessor):
     def forget(self, spans: Iterable[ReadableSpan]) -> None:
         for span in spans:
             self._attributes.pop(_ids_of(span), None)
+
+
+def _others_of(span: ReadableSpan) -> Iterator[str]:
+    yield from (f"the event {event.name!r}" for event in span.events)
+    if span.status.description:
+        yield f"the description {span.status.description!r}"
+    yield from (f"a link with {dict(link.attributes)}" for link in span.links if link.attributes)
 
 
 def _audited_metric(metric: Any) -> audit.Metric:

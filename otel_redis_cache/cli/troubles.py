@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
 
 import click
@@ -10,6 +11,7 @@ import click
 from otel_redis_cache.failures import failure_of, is_failure, reason_of
 
 _WHO = {"WRONGPASS", "NOAUTH", "AuthenticationError"}
+_UNKNOWN = re.compile(r"unknown command [`']([A-Za-z|]+)[`']")
 _NOT_REDIS = {"InvalidResponse", "ProtocolError", "UnicodeDecodeError"}
 
 NONSENSE = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
@@ -30,7 +32,7 @@ def explain(error: BaseException, server: str) -> Trouble:
     """What a failure of a server means for somebody who can mend it."""
     kind = failure_of(error).type
     names = {base.__name__ for base in type(error).__mro__}
-    why = _why(error)
+    why = why_of(error)
     meanings = (
         (
             kind in _WHO or "AuthenticationError" in names,
@@ -74,8 +76,15 @@ def explain(error: BaseException, server: str) -> Trouble:
     return Trouble(next(text for applies, text in meanings if applies))
 
 
-def _why(error: BaseException) -> str:
-    """What the operating system says, else the first line of what the library says."""
+def why_of(error: BaseException) -> str:
+    """What the operating system says, else the first line of what the library says.
+
+    Of what a server says only the kind: it may quote what it was sent, such as a key or a password.
+    """
+    failure = failure_of(error)
+    if failure.status is not None:
+        unknown = _UNKNOWN.match(str(error))
+        return f"{failure.type}, it does not know {unknown.group(1)}" if unknown else failure.type
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, socket.gaierror):

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, cast
+from urllib.parse import urlsplit
 
 from otel_redis_cache import clients, clusters, databases, settings
 from otel_redis_cache.conventions import SERVER_ADDRESS, SERVER_PORT, VALKEY
@@ -172,6 +173,8 @@ def _from_url(url: str) -> Source:
 
 def _client(library: str, url: str, given: str) -> Any:
     """An asyncio client that is never used: its library knows how to read a URL."""
+    if _cuts_a_password(url):
+        raise _unreadable(given)
     try:
         made = importlib.import_module(f"{library}.asyncio").from_url(url)
         # A port that is no number is told only here.
@@ -180,6 +183,15 @@ def _client(library: str, url: str, given: str) -> Any:
         # Its text may carry a part of a password.
         raise _unreadable(given) from None
     return made
+
+
+def _cuts_a_password(url: str) -> bool:
+    """Whether an @ stands behind the host: that host is a piece of a password with a / or a # in it."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return True
+    return parts.scheme != "unix" and "@" in parts.path + parts.fragment
 
 
 def _unreadable(url: str) -> SettingError:
@@ -209,7 +221,7 @@ def _sentinel(text: str) -> Node | None:
 def _node_of(kwargs: Options, default_port: int = clients.DEFAULT_PORT) -> Node:
     if (path := kwargs.get("path")) is not None:
         return Node(str(path), None)
-    return Node(clients.host_of(kwargs), int(kwargs.get("port") or default_port))
+    return Node(clusters.host_of(kwargs.get("host")), int(kwargs.get("port") or default_port))
 
 
 def _options(connection_class: Any, kwargs: Options) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from docs.registry import reader
 from docs.registry.reader import Attribute, Use
 from otel_redis_cache import conventions
+from tests.conformance.forms import FORMS, faults_of_texts
 
 REGISTRY = reader.read()
 ROWS = {row.name: row for row in (*conventions.METRICS, *conventions.SERVER_METRICS)}
@@ -24,6 +25,8 @@ class Span(NamedTuple):
     has_failed: bool
     attributes: Attributes
     at_start: Attributes
+    others: tuple[str, ...] = ()
+    """Whatever else is on it: events, a description of its status, attributes of links."""
 
 
 class Metric(NamedTuple):
@@ -59,6 +62,7 @@ class Audit:
         signals = (*REGISTRY.metrics.values(), *REGISTRY.spans.values())
         self.opted_in |= {use.setting or "" for signal in signals for use in signal.uses.values()}
         self.opted_in |= {row.group or "" for row in ROWS.values()}
+        self.opted_in |= {setting for _, setting in FORMS.values() if setting}
 
     def look_at_span(self, span: Span) -> None:
         for fault in self._faults_of_span(span):
@@ -84,6 +88,7 @@ class Audit:
         uses = REGISTRY.spans[span.kind].uses
         if span.name != _name_of(span.kind, attributes):
             yield "its name is not that of its kind"
+        yield from (f"there is {other} on it" for other in span.others)
         yield from self._faults_of_attributes(attributes, uses)
         for name, use in uses.items():
             if use.at_start and attributes.get(name) != span.at_start.get(name):
@@ -135,6 +140,7 @@ class Audit:
             yield from _faults_of_value(REGISTRY.attributes[name], value)
             if use.level == "opt_in" and use.setting not in self.opted_in:
                 yield f"nobody asked for {name}: it is opted into by {use.setting}"
+        yield from faults_of_texts(attributes, self.opted_in)
         for name, use in uses.items():
             if use.level == "required" and name not in attributes:
                 yield f"{name} is missing"

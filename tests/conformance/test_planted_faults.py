@@ -36,6 +36,21 @@ def call(valkey_server: RedisServer) -> Iterator[Callable[[], object]]:
 
 Change = Callable[[Span], object]
 
+WITH_WORDS = {
+    "db.query.text": ("SET user:1 ? EX ?", "GET ?; GET user:1", "SET ? ? ex ?", "GET SET"),
+    "redis.batch.failed.operation": ("user:1", "get user", "PIPELINE user:1"),
+    "db.stored_procedure.name": ("return 1", "user:1"),
+    "db.namespace": ("user",),
+    "db.response.status_code": ("WRONGTYPE user:1",),
+    "error.type": ("user:1", "ERR user"),
+    "network.peer.address": ("user:1",),
+    "cache.name": ("user:1", "user1234", "deadbeef", "me@example.com", "4711"),
+}
+
+
+def set_to(name: str, text: str) -> Change:
+    return lambda span: span.set_attribute(name, text)
+
 
 @pytest.mark.parametrize(
     ("change", "finding"),
@@ -52,6 +67,20 @@ Change = Callable[[Span], object]
         (lambda span: span.set_attribute("error.type", "OOM"), "error.type is there, against"),
         (lambda span: span.set_attribute("cache.hits", 2), "cache.misses is missing"),
         (lambda span: span.update_name("SET user:1"), "its name is not that of its kind"),
+        (lambda span: span.add_event("color"), "there is the event 'color' on it"),
+        (
+            lambda span: span.set_status(Status(StatusCode.ERROR, "user:1")),
+            "there is the description 'user:1' on it",
+        ),
+        (
+            lambda span: span.add_link(span.get_span_context(), {"key": "user:1"}),
+            "there is a link with {'key': 'user:1'} on it",
+        ),
+        *(
+            (set_to(name, text), f"{name} is {text!r}, which may have a word of the application's")
+            for name, texts in WITH_WORDS.items()
+            for text in texts
+        ),
     ],
 )
 def test_a_span_that_differs_is_found(

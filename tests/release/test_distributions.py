@@ -197,6 +197,7 @@ def test_the_sdist_has_what_it_takes_to_run_the_tests(built: Built) -> None:
         "Makefile",
         "noxfile.py",
         "CONTRIBUTING.md",
+        "SECURITY.md",
         "docs/registry/cache/registry.yaml",
         "tests/release/test_distributions.py",
     } <= names
