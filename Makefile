@@ -10,7 +10,7 @@ export COMPOSE_FILE ?= collector-config/compose.yaml
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install demo test check format dist bench bench-memory load top-load collector dashboards pictures up down golden sampler-coverage namespaces-coverage hostile constraints clean
+.PHONY: help install demo test check format dist bench bench-memory load top-load collector dashboards pictures up down golden sampler-coverage namespaces-coverage hostile constraints site clean
 
 help: ## List what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -24,7 +24,7 @@ test: .venv/.installed-dev ## Run the tests on real servers and a real Collector
 	@collector-config/build-collector >/dev/null || echo "The tests will say what they skip without a Collector."
 	$(bin)/python -m pytest $(ARGS)
 
-check: .venv/.installed-dev ## Lint, format, types, layers, spelling
+check: .venv/.installed-dev site ## Lint, format, types, layers, spelling, links
 	$(bin)/ruff check .
 	$(bin)/ruff format --check .
 	$(bin)/pyright --pythonpath $(bin)/python
@@ -35,6 +35,10 @@ check: .venv/.installed-dev ## Lint, format, types, layers, spelling
 format: .venv/.installed-dev ## Format the code and repair what ruff can repair
 	$(bin)/ruff check --fix-only .
 	$(bin)/ruff format .
+
+# Always anew: what Sphinx remembers of a page hides that one it links to is gone.
+site: .venv/.installed-dev ## Build the documentation as a site into build/site; a broken link or anchor is an error
+	$(bin)/python -m sphinx --fresh-env --write-all --fail-on-warning --quiet --conf-dir docs/site . build/site
 
 dist: .venv/.installed-dev ## Build wheel and sdist into dist/: the same bytes wherever this commit is built
 	SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) $(bin)/python -m hatchling build --clean
