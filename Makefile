@@ -10,7 +10,7 @@ export COMPOSE_FILE ?= collector-config/compose.yaml
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install demo test check format dist bench bench-memory load top-load collector dashboards pictures up down golden sampler-coverage namespaces-coverage hostile constraints site clean
+.PHONY: help install demo test check format dist bench bench-memory load top-load collector dashboards pictures up down golden sampler-coverage namespaces-coverage hostile constraints site shipped clean
 
 help: ## List what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -42,6 +42,10 @@ site: .venv/.installed-dev ## Build the documentation as a site into build/site;
 
 dist: .venv/.installed-dev ## Build wheel and sdist into dist/: the same bytes wherever this commit is built
 	SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) $(bin)/python -m hatchling build --clean
+
+# pyenv's Pythons answer only where they are named.
+shipped: .venv/.installed-dev ## The tests on the wheel, on every Python at hand (ARGS="--python 3.13 -- tests/golden")
+	PYENV_VERSION=$$(pyenv versions --bare 2>/dev/null | grep '^3\.1' | paste -sd:) $(bin)/nox -s shipped $(ARGS)
 
 bench: .venv/.installed-dev ## Measure what a call costs beside others; writes docs/performance.* (ARGS="--quick")
 	$(bin)/python -m benchmarks.overhead $(ARGS)
