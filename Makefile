@@ -10,7 +10,7 @@ export COMPOSE_FILE ?= collector-config/compose.yaml
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install demo test check audit format dist bench bench-memory load top-load collector dashboards pictures up down golden sampler-coverage namespaces-coverage hostile soak constraints clean
+.PHONY: help install demo test check audit format dist bench bench-memory load top-load collector dashboards pictures up down golden sampler-coverage namespaces-coverage hostile soak constraints site shipped clean
 
 help: ## List what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -24,7 +24,7 @@ test: .venv/.installed-dev ## Run the tests on real servers and a real Collector
 	@collector-config/build-collector >/dev/null || echo "The tests will say what they skip without a Collector."
 	$(bin)/python -m pytest $(ARGS)
 
-check: .venv/.installed-dev ## Lint, format, types, layers, spelling, licences, known vulnerabilities
+check: .venv/.installed-dev site ## Lint, format, types, layers, spelling, links, licences, known vulnerabilities
 	$(bin)/ruff check .
 	$(bin)/ruff format --check .
 	$(bin)/pyright --pythonpath $(bin)/python
@@ -40,8 +40,16 @@ format: .venv/.installed-dev ## Format the code and repair what ruff can repair
 	$(bin)/ruff check --fix-only .
 	$(bin)/ruff format .
 
+# Always anew: what Sphinx remembers of a page hides that one it links to is gone.
+site: .venv/.installed-dev ## Build the documentation as a site into build/site; a broken link or anchor is an error
+	$(bin)/python -m sphinx --fresh-env --write-all --fail-on-warning --quiet --conf-dir docs/site . build/site
+
 dist: .venv/.installed-dev ## Build wheel and sdist into dist/: the same bytes wherever this commit is built
 	SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) $(bin)/python -m hatchling build --clean
+
+# pyenv's Pythons answer only where they are named.
+shipped: .venv/.installed-dev ## The tests on the wheel, on every Python at hand (ARGS="--python 3.13 -- tests/golden")
+	PYENV_VERSION=$$(pyenv versions --bare 2>/dev/null | grep '^3\.1' | paste -sd:) $(bin)/nox -s shipped $(ARGS)
 
 bench: .venv/.installed-dev ## Measure what a call costs beside others; writes docs/performance.* (ARGS="--quick")
 	$(bin)/python -m benchmarks.overhead $(ARGS)

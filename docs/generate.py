@@ -7,11 +7,13 @@ from dataclasses import MISSING, Field
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
+import click
 from typing_extensions import is_typeddict
 
 from docs.registry import reader
 from docs.registry.reader import Attribute, Registry
 from otel_redis_cache import Health, Snapshot, command_table, conventions
+from otel_redis_cache.cli import main as program
 from otel_redis_cache.conventions import Metric
 from otel_redis_cache.facts import Rule
 from otel_redis_cache.framework_keys import LIBRARIES
@@ -254,7 +256,26 @@ def frameworks() -> str:
     )
 
 
+def command_line() -> str:
+    """What each command says of itself."""
+    return _page(
+        "The command line",
+        "`pip install 'otel-redis-cache[cli]'`, or `[demo]` for an embedded Valkey too. Each of these "
+        "tells the same with `--help`.",
+        *_helps(program.main, "otel-redis-cache"),
+    )
+
+
+def _helps(command: click.Command, name: str, above: click.Context | None = None) -> Iterable[str]:
+    """A section of the command, then one of each of those in it."""
+    context = command.make_context(name, [], above, resilient_parsing=True, terminal_width=100)
+    yield f"## {context.command_path}\n\n```text\n{command.get_help(context)}\n```"
+    for inner in getattr(command, "commands", {}).values():
+        yield from _helps(inner, inner.name, context)
+
+
 PAGES = {
+    "command-line.md": command_line,
     "commands.md": commands,
     "frameworks.md": frameworks,
     "settings.md": settings,

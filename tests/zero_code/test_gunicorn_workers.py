@@ -2,34 +2,18 @@
 
 from __future__ import annotations
 
-import http.client
 import time
 from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from tests.real.collector import Collector
-from tests.real.processes import Process, free_ports, wait_until
+from tests.real.processes import Process, free_ports
 from tests.real.servers import RedisServer
 
 from .applications import SCRIPTS, Environment, exporting_to
-
-WORKERS = 4
-
-WEB = """
-import os
-import redis
-
-client = redis.Redis.from_url(os.environ["REDIS_URL"])
-
-def app(environ, start_response):
-    client.get("page:" + environ["QUERY_STRING"])
-    start_response("200 OK", [("Content-Type", "text/plain")])
-    return [str(os.getpid()).encode()]
-"""
-"""One lookup a request; it answers which process it is."""
+from .workers import WEB, WORKERS, by_instance, by_instance_in_files, serve
 
 
 @pytest.mark.parametrize("options", [[], ["--preload"]], ids=["forked before", "preloaded"])
@@ -104,49 +88,3 @@ def test_one_of_all_processes_watches_the_server(
 
     assert server.call("KEYS", "otel_redis_cache:*") == [], process.output()
     assert "otel_redis_cache" not in process.output()
-
-
-def serve(port: int, process: Process) -> Counter[str]:
-    """Ask until every worker has answered, and at least 400 times; process -> how many answers."""
-    served = Counter(
-        [wait_until(lambda: first_answer(port, process), timeout=30, what="an answer")]
-    )
-    with ThreadPoolExecutor(2 * WORKERS) as pool:
-        for _ in range(20):
-            served.update(pool.map(ask, [port] * 200))
-            if len(served) == WORKERS and served.total() >= 400:
-                break
-    return served
-
-
-def ask(port: int) -> str:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
-    try:
-        connection.request("GET", "/?front")
-        response = connection.getresponse()
-        assert response.status == 200
-        return response.read().decode()
-    finally:
-        connection.close()
-
-
-def first_answer(port: int, process: Process) -> str | None:
-    assert process.running, process.output()
-    try:
-        return ask(port)
-    except ConnectionRefusedError:
-        return None
-
-
-def by_instance(collector: Collector) -> dict[str, int]:
-    """`service_instance_id` -> lookups, from the page that Prometheus scrapes."""
-    samples = collector.prometheus_samples("cache_requests_total")
-    found = {sample.labels["service_instance_id"]: int(sample.value) for sample in samples}
-    assert len(found) == len(samples), "one series would overwrite another"
-    return found
-
-
-def by_instance_in_files(collector: Collector) -> dict[object, int]:
-    """The same from what the Collector wrote."""
-    points = collector.latest("cache.requests")
-    return {point.resource["service.instance.id"]: int(point.value) for point in points}
