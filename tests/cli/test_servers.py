@@ -28,15 +28,22 @@ def test_a_server_that_does_not_answer_is_named() -> None:
     (port,) = free_ports(1)
     with (
         pytest.raises(
-            UnavailableError, match=rf"^no answer from Redis at redis://\*\*\*@127.0.0.1:{port}"
+            UnavailableError,
+            match=rf"^no answer from redis://\*\*\*@127.0.0.1:{port}: Connection refused; is a Redis",
         ),
         provide_server(f"redis://user:secret@127.0.0.1:{port}"),
     ):
         pass
 
 
-@pytest.mark.parametrize("answer", [b"HTTP/1.1 400 Bad Request\r\n\r\n", b""])
-def test_what_is_no_redis_is_named(answer: bytes) -> None:
+@pytest.mark.parametrize(
+    ("answer", "line"),
+    [
+        (b"HTTP/1.1 400 Bad Request\r\n\r\n", "what answers at {} is no Redis, or speaks TLS: "),
+        (b"", "no answer from {}: Connection closed by server; is a Redis there"),
+    ],
+)
+def test_what_is_no_redis_is_named(answer: bytes, line: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         url = f"redis://127.0.0.1:{listener.getsockname()[1]}"
 
@@ -49,7 +56,7 @@ def test_what_is_no_redis_is_named(answer: bytes) -> None:
         thread = threading.Thread(target=reply)
         thread.start()
         with (
-            pytest.raises(UnavailableError, match=f"^no answer from Redis at {url}: "),
+            pytest.raises(UnavailableError, match=f"^{line.format(url)}"),
             provide_server(url),
         ):
             pass
