@@ -32,6 +32,7 @@ from tests.real.collector import Collector
 from tests.real.processes import free_ports
 from tests.real.sentinels import Sentinels
 from tests.real.servers import RedisServer
+from tests.real.terminals import HEARING_CTRL_C
 from tests.real.tls import TlsServer
 
 ROOT = Path(__file__).parents[2]
@@ -825,7 +826,8 @@ def test_ctrl_c_is_no_verdict() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         silent.settimeout(60)
         url = f"redis://127.0.0.1:{silent.getsockname()[1]}"
-        command = [*COMMAND, "--redis-url", url, "--endpoint", "http://127.0.0.1:9"]
+        asked = ("--redis-url", url, "--endpoint", "http://127.0.0.1:9")
+        command = [sys.executable, "-c", HEARING_CTRL_C, *COMMAND, *asked]
         with subprocess.Popen(
             command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
         ) as process:

@@ -26,6 +26,7 @@ from tests.real.clusters import Cluster
 from tests.real.processes import free_ports
 from tests.real.sentinels import Sentinels
 from tests.real.servers import RedisServer
+from tests.real.terminals import HEARING_CTRL_C
 
 ROOT = Path(__file__).parents[2]
 COMMAND = [sys.executable, "-m", "otel_redis_cache.cli.main", "namespaces"]
@@ -37,13 +38,6 @@ IN_A_TERMINAL = """
 import os, pty, sys
 sys.exit(os.waitstatus_to_exitcode(pty.spawn(sys.argv[1:])))
 """
-
-HEARING_CTRL_C = """
-import os, signal, sys
-signal.signal(signal.SIGINT, signal.SIG_DFL)
-os.execv(sys.argv[1], sys.argv[1:])
-"""
-"""Starts a command as a terminal does: where tests run in the background, SIGINT is ignored."""
 
 
 def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:

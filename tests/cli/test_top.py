@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from otel_redis_cache.cli.top import top
+from otel_redis_cache.cli.main import main
 from tests.real.processes import Process, free_ports, wait_until
 from tests.real.servers import RedisServer
 from tests.real.terminals import CTRL_C, ENTER, ESCAPE, Terminal
@@ -80,7 +80,7 @@ def run(*arguments: str | Path, **environment: str) -> subprocess.CompletedProce
 
 def refused(*arguments: str | Path) -> str:
     """The one line that says why, from the command in this process."""
-    ended = CliRunner().invoke(top, list(map(str, arguments)))
+    ended = CliRunner().invoke(main, ["top", *map(str, arguments)])
     assert (ended.exit_code, ended.stdout) == (2, "")
     assert ended.stderr.count("\n") == 1, ended.stderr
     assert ended.stderr.startswith("Error: ")
@@ -276,7 +276,7 @@ class TestTrouble:
         ],
     )
     def test_what_makes_no_sense_is_refused(self, arguments: tuple[str, ...]) -> None:
-        ended = CliRunner().invoke(top, arguments)
+        ended = CliRunner().invoke(main, ["top", *arguments])
         assert (ended.exit_code, ended.stdout) == (2, "")
         assert arguments[0] in ended.stderr
 

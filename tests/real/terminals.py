@@ -19,6 +19,13 @@ from typing_extensions import Self
 
 from .processes import wait_until
 
+HEARING_CTRL_C = """
+import os, signal, sys
+signal.signal(signal.SIGINT, signal.SIG_DFL)
+os.execv(sys.argv[1], sys.argv[1:])
+"""
+"""Starts a command as a terminal does: where tests run in the background, SIGINT is ignored."""
+
 CTRL_C = "\x03"
 ENTER = "\r"
 ESCAPE = "\x1b"

@@ -12,7 +12,10 @@ import pytest
 from bs4 import BeautifulSoup
 
 ROOT = Path(__file__).parents[2]
-PARTS = ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "docs", "collector-config", "examples")
+PARTS = (
+    *("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md"),
+    *("docs", "collector-config", "examples"),
+)
 
 FAULTS = {
     "a file that is not there": ("[x](docs/nowhere.md)", "not found: 'docs/nowhere.md'"),
