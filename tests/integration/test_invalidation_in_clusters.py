@@ -124,13 +124,14 @@ def grown(server: RedisServer) -> Iterator[tuple[Cluster, Callable[[], None]]]:
 
         def scale_out() -> None:
             name = third.name
+            # First, as otherwise one that has not heard of it yet may take the slots back.
+            third.call("CLUSTER", "BUMPEPOCH")
             for node in (third, first, second):
                 with redis.Redis(port=node.port) as client:
                     pipeline = client.pipeline(transaction=False)
                     for slot in range(int(start), int(end) + 1):
                         pipeline.execute_command("CLUSTER SETSLOT", slot, "NODE", name)
                     pipeline.execute()
-            third.call("CLUSTER", "BUMPEPOCH")
             cluster.wait_until_healthy()
 
         yield cluster, scale_out
