@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -18,6 +19,7 @@ from valkey.cluster import ValkeyCluster
 
 from otel_redis_cache import Invalidation, invalidate, invalidate_async
 from tests.real.clusters import Cluster
+from tests.real.processes import wait_until
 from tests.real.servers import RedisServer
 from tests.recording import Recording, attributes_of
 
@@ -116,9 +118,19 @@ def grown(server: RedisServer) -> Iterator[tuple[Cluster, Callable[[], None]]]:
         first, second, third = cluster.nodes
         (slots,) = next(place.slots for place in first.places() if place.port == third.port)
         start, _, end = slots.partition("-")
-        for node in cluster.nodes:
-            node.call("CLUSTER", "DELSLOTSRANGE", start, end)
-        first.call("CLUSTER", "ADDSLOTSRANGE", start, end)
+        third.call("CLUSTER", "DELSLOTSRANGE", start, end)
+
+        def take() -> bool:
+            """Again where the third one's word came late, that it has them."""
+            for node in (first, second):
+                with suppress(RuntimeError):  # which has none of them
+                    node.call("CLUSTER", "DELSLOTSRANGE", start, end)
+            with suppress(RuntimeError):  # they are the third one's again
+                first.call("CLUSTER", "ADDSLOTSRANGE", start, end)
+                return True
+            return False
+
+        wait_until(take, timeout=10, what="the first node has the slots of the third")
         first.call("CLUSTER", "BUMPEPOCH")
         cluster.wait_until_healthy()
 
