@@ -81,6 +81,15 @@ class Dying:
         self.work()
 
 
+def collect_at_work(waiting: Any) -> None:
+    """Begin a coroutine, or a generator, and let it die in a reference cycle; nobody else may hold it."""
+    copy_context().run(waiting.send, None)
+    cycle: list[Any] = [waiting]
+    cycle.append(cycle)
+    del waiting, cycle
+    gc.collect()
+
+
 def test_a_finaliser_in_the_midst_of_a_call_of_its_own_client_makes_a_call(
     client: Any, recording: Recording
 ) -> None:
@@ -153,12 +162,7 @@ async def test_a_call_whose_coroutine_is_collected_ends_its_span_afterwards(
     async with redis.asyncio.Redis(host=valkey_server.host, port=valkey_server.port) as client:
         await client.ping()
         recording.instrument()
-        waiting: Any = client.get("user:1")
-        copy_context().run(waiting.send, None)
-        cycle: list[Any] = [waiting]
-        cycle.append(cycle)
-        del waiting, cycle
-        gc.collect()
+        collect_at_work(client.get("user:1"))
         assert watching.seen == []
         await client.strlen("user:1")
 
@@ -184,14 +188,7 @@ async def test_a_consumer_that_is_collected_ends_its_span_afterwards(
 
     recording.tracer_provider.add_span_processor(watching := Watching())
     recording.instrument()
-    if wait == "in a generator":
-        copy_context().run(next, working := work())
-    else:
-        copy_context().run((working := work_asynchronously()).send, None)
-    cycle: list[Any] = [working]
-    cycle.append(cycle)
-    del working, cycle
-    gc.collect()
+    collect_at_work(work() if wait == "in a generator" else work_asynchronously())
     assert watching.seen == []
     client.strlen("user:1")
 
@@ -207,12 +204,7 @@ async def test_an_invalidation_that_is_collected_is_told_afterwards(
     async with redis.asyncio.Redis(host=valkey_server.host, port=valkey_server.port) as late:
         await late.ping()
         recording.instrument()
-        working: Any = invalidate_async(late, "page:*")
-        copy_context().run(working.send, None)
-        cycle: list[Any] = [working]
-        cycle.append(cycle)
-        del working, cycle
-        gc.collect()
+        collect_at_work(invalidate_async(late, "page:*"))
         assert watching.seen == []
         client.strlen("user:1")
 
@@ -255,12 +247,7 @@ async def test_no_span_ends_within_a_collection(
     async with redis.asyncio.Redis(host=valkey_server.host, port=valkey_server.port) as client:
         await client.ping()
         instrumentor = recording.instrument()
-        waiting: Any = client.get("user:1")
-        copy_context().run(waiting.send, None)
-        cycle: list[Any] = [waiting]
-        cycle.append(cycle)
-        del waiting, cycle
-        gc.collect()
+        collect_at_work(client.get("user:1"))
         for _ in range(2):
             assert recording.counts("db.client.operation.duration") == {("GET", "GeneratorExit"): 1}
             assert watching.seen == []
@@ -281,12 +268,7 @@ async def test_a_span_that_was_left_ends_with_whatever_comes_next(
         subscriber = client.pubsub()
         subscriber.subscribe("news")
         recording.take()
-        waiting: Any = late.get("user:1")
-        copy_context().run(waiting.send, None)
-        cycle: list[Any] = [waiting]
-        cycle.append(cycle)
-        del waiting, cycle
-        gc.collect()
+        collect_at_work(late.get("user:1"))
         assert recording.spans() == []
         if told_by == "a pipeline":
             client.pipeline().strlen("user:1").execute()
